@@ -1,0 +1,96 @@
+"""Stylizing files: what comes from where, and goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from fast_style.errors import UserError
+from fast_style.images import (
+    SAVE_SUFFIXES,
+    find_pictures,
+    open_picture,
+    resize_picture,
+    save_picture,
+)
+
+
+def plan_files(
+    sources: Sequence[Path], out: Path, report: Callable[[UserError], None]
+) -> list[tuple[Path, Path]]:
+    """Pair each picture with the file that its stylized version goes to.
+
+    Args:
+        sources: pictures, and folders that stand for all pictures in them.
+        out: a folder, which keeps the names (and, of folders, the tree) of the sources; or, for a
+            single picture, a file.
+        report: told of each source that cannot be used.
+
+    Raises:
+        UserError: if ``out`` is a file and there are several sources.
+    """
+    single = len(sources) == 1 and not sources[0].is_dir()
+    if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
+        if not single:
+            raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
+        pairs = [(sources[0], out)]
+    else:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
+        pairs = _into_folder(sources, out, report)
+    return _without_harm(pairs, report)
+
+
+def _into_folder(
+    sources: Iterable[Path], out: Path, report: Callable[[UserError], None]
+) -> list[tuple[Path, Path]]:
+    pairs = []
+    for source in sources:
+        if not source.is_dir():
+            pairs.append((source, out / source.name))
+            continue
+        try:
+            pairs += [(path, out / path.relative_to(source)) for path in find_pictures(source)]
+        except UserError as error:
+            report(error)
+    return [
+        (path, target if target.suffix.lower() in SAVE_SUFFIXES else target.with_suffix(".png"))
+        for path, target in pairs
+    ]
+
+
+def _without_harm(
+    pairs: Iterable[tuple[Path, Path]], report: Callable[[UserError], None]
+) -> list[tuple[Path, Path]]:
+    """Number names that would meet, and leave out pictures that would be replaced."""
+    planned: dict[Path, Path] = {}
+    for source, target in pairs:
+        free, number = target, 2
+        while free in planned:
+            free = target.with_stem(f"{target.stem}-{number}")
+            number += 1
+        if free.exists() and source.exists() and free.samefile(source):
+            report(UserError(f"{source} would be replaced by its stylized version: change -o"))
+            continue
+        planned[free] = source
+    return [(source, target) for target, source in planned.items()]
+
+
+def stylize_file(
+    stylize: Callable[[Image.Image], Image.Image], source: Path, target: Path, size: int | None
+) -> None:
+    """Open, scale to ``size`` px on the longer side (None: as it is), stylize, save.
+
+    Raises:
+        UserError: naming the file, if any of that fails.
+    """
+    photo = open_picture(source)
+    if size is not None:
+        photo = resize_picture(photo, size)
+    try:
+        stylized = stylize(photo)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+    save_picture(stylized, target)

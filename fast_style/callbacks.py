@@ -1,0 +1,311 @@
+"""What happens beside the optimiser's steps: pace, progress, pictures, exports, a clean end."""
+
+import logging
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+from tqdm import tqdm
+
+from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.networks.transformer import ImageTransformer
+
+log = logging.getLogger(__name__)
+
+
+class Schedule(Callback):
+    """Learning rate by how much of the run is done: a linear warm-up, then half a cosine to zero.
+
+    A run is as long as the trainer's ``max_steps``, or as ``minutes`` if that is given. Counted in
+    steps a run is repeatable; counted in minutes it fits any machine.
+
+    Args:
+        warmup: share of the run to reach the optimiser's learning rate.
+        minutes: length of the run, or None to count steps.
+    """
+
+    def __init__(self, warmup: float = 0.1, minutes: float | None = None) -> None:
+        self.warmup = warmup
+        self.minutes = minutes
+        self.seconds_before = 0.0
+        self.started = 0.0
+
+    def done(self, trainer: pl.Trainer) -> float:
+        """The share of the run that is done, in [0, 1]."""
+        if self.minutes is None:
+            return min(trainer.global_step / max(trainer.max_steps, 1), 1.0)
+        return min(self.elapsed / (60 * self.minutes), 1.0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before a resumption included."""
+        return self.seconds_before + (time.monotonic() - self.started if self.started else 0.0)
+
+    def factor(self, done: float) -> float:
+        """What the learning rate is multiplied by when this share of the run is done."""
+        if done < self.warmup:
+            return 0.04 + 0.96 * done / self.warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.monotonic()
+        self.base = [group["initial_lr"] for group in _groups(trainer)]
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        done = self._agreed(trainer)
+        for group, base in zip(_groups(trainer), self.base, strict=True):
+            group["lr"] = base * self.factor(done)
+        pl_module.log("learning_rate", _groups(trainer)[0]["lr"])
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Asked to stop, the trainer looks at the validation photos once more; at max_steps it would
+        # not.
+        if self._agreed(trainer) >= 1:
+            trainer.should_stop = True
+
+    def _agreed(self, trainer: pl.Trainer) -> float:
+        """`done` as the first process sees it: clocks differ, and all must take the same steps."""
+        done = self.done(trainer)
+        return done if self.minutes is None else trainer.strategy.broadcast(done)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds_before = state_dict["seconds"]
+
+
+def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group.setdefault("initial_lr", group["lr"])
+    return groups
+
+
+def _schedule(trainer: pl.Trainer) -> Schedule:
+    return next(c for c in trainer.callbacks if isinstance(c, Schedule))  # type: ignore[attr-defined]
+
+
+class Throughput(Callback):
+    """Logs images per second, of all processes together, and the share of time spent waiting for
+    data, both over the steps since the last log."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self.images = 0
+        self.waited = 0.0
+        self.since = self.step_ended = time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.waited += time.monotonic() - self.step_ended
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Tensor,
+        batch_idx: int,
+    ) -> None:
+        self.images += len(batch) * trainer.world_size
+        self.step_ended = now = time.monotonic()
+        if trainer.global_step % self.every == 0:
+            seconds = now - self.since
+            speed = {
+                "speed/images_per_second": self.images / seconds,
+                "speed/waiting_for_data": self.waited / seconds,
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(speed, trainer.global_step)
+            self.images, self.waited, self.since = 0, 0.0, now
+
+
+class RunProgressBar(ProgressBar):
+    """One bar for the whole run, with its losses, images per second and the time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: tqdm | None = None
+        self.enabled = True
+
+    def disable(self) -> None:
+        self.enabled = False
+
+    def enable(self) -> None:
+        self.enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.first_step = trainer.global_step
+        self.bar = tqdm(
+            total=1.0,
+            initial=_schedule(trainer).done(trainer),
+            desc="training",
+            disable=not self.enabled or not trainer.is_global_zero,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} < {remaining} left{postfix}",
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Tensor,
+        batch_idx: int,
+    ) -> None:
+        if self.bar is None or self.bar.disable:
+            return
+        # Reading a loss waits for the device: do so only as often as a reader can follow.
+        if time.monotonic() - getattr(self, "drawn", 0.0) < 0.5:
+            return
+        self.drawn = time.monotonic()
+        steps = trainer.global_step - self.first_step
+        rate = steps * len(batch) * trainer.world_size / max(self.bar.format_dict["elapsed"], 1e-6)
+        losses = [
+            f"{name} {trainer.callback_metrics[f'train/{name}']:.3f}"
+            for name in ("total", "content", "style")
+        ]
+        shown = [f"step {trainer.global_step}", *losses, f"{rate:.1f} images/s"]
+        self.bar.set_postfix_str(", ".join(shown), refresh=False)
+        self.bar.update(_schedule(trainer).done(trainer) - self.bar.n)
+        self.bar.refresh()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.update(_schedule(trainer).done(trainer) - self.bar.n)
+            self.bar.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class ValidationPictures(Callback):
+    """Shows the validation photos beside what the network makes of them, and the painting once.
+
+    Args:
+        painting: ``(1, 3, H, W)`` in [0, 1], as large as the style was measured.
+    """
+
+    def __init__(self, painting: Tensor) -> None:
+        self.painting = painting
+        self.pairs: list[Tensor] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if writer := _tensorboard(trainer):
+            writer.add_image("painting", self.painting[0], 0)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        photo, stylized = batch[0].float().cpu() / 255, outputs[0].float().cpu()
+        self.pairs.append(torch.cat([photo, stylized], dim=1))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if (writer := _tensorboard(trainer)) and self.pairs:
+            writer.add_image("photo_above_stylized", torch.cat(self.pairs, 2), trainer.global_step)
+        self.pairs.clear()
+
+
+def _tensorboard(trainer: pl.Trainer) -> Any:
+    """The writer that pictures go to, on the one process that logs."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            return logger.experiment
+    return None
+
+
+class ExportNetwork(Callback):
+    """Writes the network, with its latest losses, whenever the validation photos were looked at,
+    so that there is something to stylize with long before the end.
+
+    Args:
+        path: the ``.safetensors`` file, replaced each time.
+        name: of the style.
+        recipe: the whole configuration.
+    """
+
+    def __init__(self, path: Path, name: str, recipe: dict[str, Any]) -> None:
+        self.path = path
+        self.name = name
+        self.recipe = recipe
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        losses = {
+            name: round(float(value), 6)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val")
+        }
+        losses["step"] = trainer.global_step
+        style = TrainedStyle(
+            cast(ImageTransformer, pl_module.network), self.name, self.recipe, losses
+        )
+        save_style(style, self.path)
+
+
+class StopCleanly(Callback):
+    """Ctrl-C (or SIGTERM) ends the run after the step at hand, with everything written; a second
+    one ends it at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.previous[number] = signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        log.warning("stopping after this step; once more to stop at once")
+        self.requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous.clear()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()

@@ -1,0 +1,189 @@
+"""The command line: it reads arguments and prints; the work is done elsewhere.
+
+Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from fast_style.errors import UserError
+
+WRONG_INPUT = 2  # exit code, as click has it for wrong usage
+
+
+def _complain(error: UserError) -> None:
+    click.echo(f"fast-style: {error}", err=True)
+
+
+class OneSentence(click.Group):
+    """A user's mistake ends in one sentence on standard error."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _complain(error)
+            sys.exit(WRONG_INPUT)
+
+
+@click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fast-style")
+def main() -> None:
+    """Train a network for one painting, and stylize pictures with it in one pass.
+
+    \b
+    fast-style demo                                       the whole road in five minutes
+    fast-style stylize photo.jpg --style starry-night     with a style that is shipped
+    fast-style train style=mine.jpg data.dir=photos       a network for your painting
+    """
+
+
+@main.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    options_metavar="[KEY=VALUE]...",
+)
+@click.pass_context
+def train(ctx: click.Context) -> None:
+    """Train a network: `train style=mine.jpg data.dir=photos`; `train --help` for more."""
+    from fast_style.hydra_app import run
+
+    run(ctx.args, command=["train"])
+
+
+@main.command()
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--style", default="stained-glass", help="Your painting, instead of the bundled one.")
+@click.option(
+    "--content",
+    type=click.Path(path_type=Path),
+    help="Folder of photos to train on, instead of dead leaves made on the fly.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Train so many steps, however long it takes.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Train so long, unless --steps is given.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True
+)
+def demo(
+    photos: tuple[Path, ...],
+    style: str,
+    content: Path | None,
+    steps: int | None,
+    minutes: float,
+    seed: int,
+    out: Path,
+) -> None:
+    """Train on one painting and stylize some photos, in minutes, with nothing else needed.
+
+    PHOTOS are stylized beside the bundled ones. Two runs with the same --steps and --seed make the
+    same network, bit for bit, on one machine.
+    """
+    click.echo(
+        f"Training a network for {style} on {content or 'dead leaves'}, "
+        + (f"{steps} steps" if steps else f"{minutes:g} minutes")
+        + f"; Ctrl-C stops early and keeps what there is.\nWatch: tensorboard --logdir {out}"
+    )
+    from fast_style.demo import run_demo
+
+    made = run_demo(out, style, content, photos, steps, minutes, seed)
+    network = made.training.network
+    click.echo(
+        f"\nPhotos above, the network's pictures below:  {made.sheet}\n"
+        f"The trained network, one file:               {network}\n\n"
+        "Next:\n"
+        f"  fast-style stylize YOUR_PHOTO.jpg --style {network}\n"
+        "  fast-style demo --style YOUR_PAINTING.jpg -o mine\n"
+        "  fast-style train style=YOUR_PAINTING.jpg data.dir=FOLDER_OF_PHOTOS loss=vgg16"
+    )
+
+
+@main.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--style", required=True, help="A shipped style (see `styles`), or a .safetensors of your own."
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("stylized"),
+    show_default=True,
+    help="A folder; for a single picture also a file.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16),
+    help="Longer side in pixels to work at; by default the picture's own. Smaller makes bolder "
+    "strokes.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
+)
+def stylize(
+    pictures: tuple[Path, ...], style: str, out: Path, size: int | None, device: str
+) -> None:
+    """Stylize PICTURES, and those in folders, in one forward pass each.
+
+    Pictures keep their names, and folders their tree. A picture that cannot be used is named, the
+    others go on, and the exit code is 2.
+    """
+    from tqdm import tqdm
+
+    from fast_style.batch import plan_files, stylize_file
+
+    failures: list[UserError] = []
+
+    def report(error: UserError) -> None:
+        failures.append(error)
+        tqdm.write(f"fast-style: {error}", file=sys.stderr)
+
+    pairs = plan_files(pictures, out, report)
+    if pairs:
+        from fast_style.stylizer import Stylizer
+
+        stylizer = Stylizer(style, device)
+    started = time.monotonic()
+    done = 0
+    for source, target in tqdm(pairs, unit="picture", disable=len(pairs) < 2, leave=False):
+        try:
+            stylize_file(stylizer, source, target, size)
+            done += 1
+        except UserError as error:
+            report(error)
+    if done:
+        where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
+        click.echo(
+            f"{done} picture{'s' * (done > 1)} in {time.monotonic() - started:.1f} s: {where}"
+        )
+    if failures:
+        sys.exit(WRONG_INPUT)
+
+
+@main.command()
+def styles() -> None:
+    """List the styles that are shipped."""
+    from fast_style.checkpoint import load_style, shipped_styles
+
+    for name in shipped_styles():
+        losses = load_style(name).losses
+        click.echo(
+            f"{name:20} content {losses['val/content']:.2f}  style {losses['val/style']:.3f}  "
+            f"after {losses['step']:,.0f} steps"
+        )
+    click.echo("\nfast-style stylize PHOTO.jpg --style NAME")
+
+
+if __name__ == "__main__":
+    main()

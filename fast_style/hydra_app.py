@@ -1,0 +1,122 @@
+"""Training from the command line: Hydra's overrides, and its errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fast_style.errors import UserError
+from fast_style.resources import CONF
+
+
+def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
+    """Train as Hydra's ``arguments`` say: one run, or with ``-m`` one for each combination.
+
+    Args:
+        arguments: overrides and flags, as ``["style=mine.jpg", "data.dir=photos"]``.
+        command: what stands before them on the command line of this process.
+
+    Raises:
+        UserError: for whatever the user got wrong.
+    """
+    rewritten = [_rewrite(argument) for argument in arguments]
+    program = sys.argv[0]
+
+    def job(cfg: DictConfig) -> None:
+        # The processes that `trainer=ddp` starts run this command line again: just this job of it.
+        overrides = list(arguments)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            overrides = [_restore(override) for override in HydraConfig.get().overrides.task]
+        sys.argv = [program, *command, *overrides]
+        _train_and_report(cfg)
+
+    # Hydra prints errors in its own way and leaves, unless told to raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    from fast_style.training import register_resolvers
+
+    register_resolvers()
+    before = sys.argv
+    sys.argv = [program, *rewritten]
+    try:
+        with as_user_error():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def as_user_error() -> Iterator[None]:
+    """Turn what Hydra says of a wrong configuration into one sentence."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_sentence(error)) from error
+
+
+def _train_and_report(cfg: DictConfig) -> None:
+    from fast_style.training import train
+
+    result = train(cfg)
+    if result.is_global_zero:
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in result.losses.items())
+        print(f"\nvalidation losses: {losses}")
+        print(f"network:    {result.network}")
+        print(f"to resume:  ckpt_path={result.checkpoint}")
+        print(f"try it:     fast-style stylize PHOTO.jpg --style {result.network}")
+
+
+def style_override(values: str) -> str:
+    """The override ``style=...`` for names in conf/style and files of paintings, separated by
+    commas. Hydra chooses by name, so each file becomes a style of its own that Hydra knows."""
+    names = []
+    for value in values.split(","):
+        if "/" in value or "." in value:
+            name = _PAINTING + value.encode().hex()
+            node = {"defaults": ["painting", "_self_"], "name": Path(value).stem, "image": value}
+            ConfigStore.instance().store(group="style", name=name, node=node)
+            value = name
+        names.append(value)
+    return f"style={','.join(names)}"
+
+
+# Begins the name of a style made from a file, whose path follows in hexadecimal: Hydra's grammar
+# takes few characters in names.
+_PAINTING = "painting_"
+
+
+def _rewrite(argument: str) -> str:
+    key, equals, values = argument.partition("=")
+    return style_override(values) if key == "style" and equals else argument
+
+
+def _restore(override: str) -> str:
+    key, _, value = override.partition("=")
+    if key == "style" and value.startswith(_PAINTING):
+        return f"style={bytes.fromhex(value.removeprefix(_PAINTING)).decode()}"
+    return override
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _sentence(error: BaseException) -> str:
+    """What to tell the user: our own sentence if one lies underneath, else Hydra's first lines."""
+    for cause in _causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])

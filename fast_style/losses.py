@@ -1,0 +1,169 @@
+"""The three losses of style transfer as pure functions, and their weighted sum.
+
+Each loss has three normalisations:
+
+- ``relative`` (default): an error divided by the size of what it is measured against, so that
+  weights near 1 and 10 serve any painting, loss network and picture size.
+- ``johnson``: as Johnson, Alahi and Fei-Fei 2016, section 3.2.
+- ``gatys``: as Gatys, Ecker and Bethge 2016, section 2.
+
+Pictures are ``(N, 3, H, W)`` RGB in [0, 1], features ``(N, C, H, W)``; each loss is averaged over
+the N pictures and returned as a float32 scalar.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from fast_style.errors import UserError
+from fast_style.networks.vgg import VGGFeatures
+
+Normalization = Literal["relative", "johnson", "gatys"]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Correlations between channels, ``(N, C, H, W)`` to ``(N, C, C)``, in float32.
+
+    G = F F^T / (C H W), Johnson et al. 2016, equation 3. Summed in float32 whatever the features'
+    precision: tens of thousands of terms overflow or drown in 16 bits.
+    """
+    _, channels, height, width = features.shape
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.flatten(2).float()
+        return flat @ flat.mT / (channels * height * width)
+
+
+def content_loss(
+    features: Tensor, target: Tensor, normalization: Normalization = "relative"
+) -> Tensor:
+    """How far features are from the photo's, both ``(N, C, H, W)``.
+
+    - ``relative``: mean (F - P)^2 / mean P^2, for each picture.
+    - ``johnson``: sum (F - P)^2 / (C H W), equation 2.
+    - ``gatys``: sum (F - P)^2 / 2, equation 1.
+    """
+    target = target.float()
+    error = (features.float() - target).square().flatten(1)
+    if normalization == "relative":
+        return (error.mean(1) / target.square().flatten(1).mean(1).clamp_min(1e-12)).mean()
+    if normalization == "johnson":
+        return error.mean()
+    return error.sum(1).mean() / 2
+
+
+def style_loss(gram: Tensor, target: Tensor, normalization: Normalization = "relative") -> Tensor:
+    """How far Gram matrices ``(N, C, C)`` of one layer are from the painting's ``(1, C, C)``.
+
+    Both as `gram_matrix` gives them.
+
+    - ``relative``: |G - A|^2 / |A|^2, Frobenius norms.
+    - ``johnson``: |G - A|^2, equation 4.
+    - ``gatys``: |G - A|^2 / 4, equation 4. There, Gram matrices are sums over M positions and the
+      error is divided by 4 C^2 M^2; here C and M are in the Gram matrices already, each with its
+      own M, so that photo and painting may differ in size.
+    """
+    error = (gram - target).square().sum((1, 2)).mean()
+    if normalization == "relative":
+        return error / target.square().sum().clamp_min(1e-12)
+    if normalization == "johnson":
+        return error
+    return error / 4
+
+
+def total_variation(pictures: Tensor, normalization: Normalization = "relative") -> Tensor:
+    """Squared differences between neighbours, down and across (Johnson et al. 2016, section 3.2,
+    after Mahendran and Vedaldi 2015 with beta = 2).
+
+    - ``relative``: the mean over vertical differences plus the mean over horizontal ones.
+    - ``johnson`` and ``gatys``: their sum.
+    """
+    pictures = pictures.float()
+    down = (pictures[..., 1:, :] - pictures[..., :-1, :]).square().flatten(1)
+    across = (pictures[..., :, 1:] - pictures[..., :, :-1]).square().flatten(1)
+    if normalization == "relative":
+        return (down.mean(1) + across.mean(1)).mean()
+    return (down.sum(1) + across.sum(1)).mean()
+
+
+class PerceptualLoss(nn.Module):
+    """Content, style and total variation against a frozen VGG, weighted and summed.
+
+    `measure_style` must be called with the painting before the loss is.
+
+    Args:
+        network: ``vgg16`` or ``vgg19``.
+        weights: where the VGG's weights come from, see `VGGFeatures`.
+        content_layers, style_layers: names as ``relu4_2``. Losses of several layers are averaged
+            (``relative``; ``gatys``, whose w_l are 1/5) or summed (``johnson``, section 3.2).
+        content_weight, style_weight, tv_weight: factors of the three losses in the total.
+        normalization: of all three, see this module.
+    """
+
+    def __init__(
+        self,
+        network: str = "vgg19",
+        weights: str = "torchvision",
+        content_layers: Sequence[str] = ("relu4_2",),
+        style_layers: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        content_weight: float = 1.0,
+        style_weight: float = 10.0,
+        tv_weight: float = 0.0,
+        normalization: Normalization = "relative",
+    ) -> None:
+        super().__init__()
+        if normalization not in get_args(Normalization):
+            raise UserError(
+                f"loss normalization '{normalization}' is unknown: choose "
+                + ", ".join(get_args(Normalization))
+            )
+        self.content_layers = tuple(content_layers)
+        self.style_layers = tuple(style_layers)
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.tv_weight = tv_weight
+        self.normalization: Normalization = normalization
+        self.vgg = VGGFeatures(network, {*self.content_layers, *self.style_layers}, weights)
+
+    @torch.no_grad()
+    def measure_style(self, painting: Tensor) -> None:
+        """Keep the Gram matrices of a painting ``(1, 3, H, W)`` as the target of the style loss."""
+        for layer, features in self.vgg(painting, self.style_layers).items():
+            self.register_buffer(f"gram_{layer}", gram_matrix(features), persistent=False)
+
+    def forward(self, stylized: Tensor, photos: Tensor) -> dict[str, Tensor]:
+        """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
+
+        Returns:
+            Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
+            ``style/{layer}`` for each style layer.
+        """
+        features = self.vgg(stylized)
+        with torch.no_grad():
+            targets = self.vgg(photos, self.content_layers)
+        content = [
+            content_loss(features[layer], targets[layer], self.normalization)
+            for layer in self.content_layers
+        ]
+        style = {
+            f"style/{layer}": style_loss(
+                gram_matrix(features[layer]), self.get_buffer(f"gram_{layer}"), self.normalization
+            )
+            for layer in self.style_layers
+        }
+        losses = {
+            "content": self._over_layers(content),
+            "style": self._over_layers(list(style.values())),
+            "tv": total_variation(stylized, self.normalization),
+        }
+        total = (
+            self.content_weight * losses["content"]
+            + self.style_weight * losses["style"]
+            + self.tv_weight * losses["tv"]
+        )
+        return {"total": total, **losses, **style}
+
+    def _over_layers(self, losses: list[Tensor]) -> Tensor:
+        stacked = torch.stack(losses)
+        return stacked.sum() if self.normalization == "johnson" else stacked.mean()

@@ -1,0 +1,60 @@
+"""Training as a LightningModule: network, loss and optimiser, nothing else."""
+
+from collections.abc import Callable, Iterable
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fast_style.losses import PerceptualLoss
+from fast_style.networks.transformer import ImageTransformer
+
+
+class StyleTransfer(pl.LightningModule):
+    """Trains an `ImageTransformer` to lower a `PerceptualLoss` (Johnson et al. 2016, section 3).
+
+    Args:
+        network: what is trained.
+        loss: its style already measured.
+        optimizer: makes the optimiser of the network's parameters.
+
+    Batches are uint8 ``(N, 3, H, W)``.
+    """
+
+    def __init__(
+        self,
+        network: ImageTransformer,
+        loss: PerceptualLoss,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.make_optimizer = optimizer
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.network(photos)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        photos = batch.float() / 255
+        losses = self.loss(self.network(photos), photos)
+        self._log("train", losses)
+        return losses["total"]
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Returns the stylized photos, for whoever wants to look at them."""
+        photos = batch.float() / 255
+        stylized = self.network(photos)
+        self._log("val", self.loss(stylized, photos), batch_size=len(batch), sync_dist=True)
+        return stylized
+
+    def _log(self, stage: str, losses: dict[str, Tensor], **options: object) -> None:
+        """``style/relu4_1`` goes to a group of its own, ``train_style/relu4_1``."""
+        tags = {
+            f"{stage}_{name}" if "/" in name else f"{stage}/{name}": value.detach()
+            for name, value in losses.items()
+        }
+        self.log_dict(tags, **options)  # type: ignore[arg-type]
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.make_optimizer(self.network.parameters())

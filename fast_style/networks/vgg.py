@@ -1,0 +1,186 @@
+"""Frozen VGG features by layer name, and where their weights come from."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fast_style.errors import UserError
+from fast_style.resources import VGG16_WEIGHTS
+
+# Convolutions in each of the five blocks (Simonyan and Zisserman 2015, table 1, columns D and E).
+CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+CHANNELS = (64, 128, 256, 512, 512)
+
+# torchvision's vgg16 and vgg19 take pictures normalised by these.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class VGGFeatures(nn.Module):
+    """ReLU features of a frozen VGG (Simonyan and Zisserman 2015) by name, as ``relu4_2``.
+
+    Built only as deep as the deepest layer asked for; one pass gives all layers. The weights are
+    buffers outside the state dict: they follow the module to its device, no optimiser can see them,
+    and no checkpoint carries them. Gradients flow through to the pictures alone.
+
+    Args:
+        network: ``vgg16`` or ``vgg19``.
+        layers: names ``relu{block}_{convolution}``, both counted from 1.
+        weights: ``torchvision`` (downloaded once), ``bundled`` (VGG16 up to ``relu4_3``), or the
+            path of a ``.pth`` or ``.safetensors`` file with torchvision's tensor names.
+
+    Raises:
+        UserError: for an unknown network or layer, weights that cannot be had, or a file that is
+            not this network's.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: str, layers: Iterable[str], weights: str = "torchvision") -> None:
+        super().__init__()
+        self.layers = frozenset(layers)
+        self.plan = layer_plan(network, self.layers)
+        tensors = _select(_read_weights(network, weights), self.plan, weights)
+        for name, tensor in tensors.items():
+            self.register_buffer(_buffer_name(name), tensor, persistent=False)
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Features of ``(N, 3, H, W)`` RGB in [0, 1] at some of the layers, by default all.
+
+        Returns:
+            ``{layer: (N, C, H / 2^k, W / 2^k)}``, where k is the layer's block less one. Nothing
+            past the deepest of the layers is computed.
+        """
+        wanted = set(self.layers if layers is None else layers)
+        x = (pictures - self.mean) / self.std
+        features = {}
+        for name, index, _ in self.plan:
+            if name == "pool":
+                x = F.max_pool2d(x, 2)
+                continue
+            weight = self.get_buffer(_buffer_name(f"features.{index}.weight"))
+            bias = self.get_buffer(_buffer_name(f"features.{index}.bias"))
+            x = F.relu(F.conv2d(x, weight, bias, padding=1), inplace=True)
+            if name in wanted:
+                features[name] = x
+                if len(features) == len(wanted):
+                    break
+        return features
+
+
+def _buffer_name(tensor_name: str) -> str:
+    return tensor_name.replace(".", "_")
+
+
+def layer_plan(network: str, layers: frozenset[str]) -> list[tuple[str, int, tuple[int, int]]]:
+    """The steps up to the deepest layer: name, index in torchvision's ``features``, and the
+    convolution's channels in and out."""
+    if network not in CONVOLUTIONS:
+        raise UserError(f"loss network '{network}' is unknown: choose vgg16 or vgg19")
+    steps = []
+    index, inputs = 0, 3
+    wanted = set(layers)
+    for block, convolutions in enumerate(CONVOLUTIONS[network], start=1):
+        for convolution in range(1, convolutions + 1):
+            name = f"relu{block}_{convolution}"
+            steps.append((name, index, (inputs, CHANNELS[block - 1])))
+            inputs = CHANNELS[block - 1]
+            index += 2
+            wanted.discard(name)
+            if not wanted:
+                return steps
+        steps.append(("pool", index, (inputs, inputs)))
+        index += 1
+    known = ", ".join(name for name, _, _ in steps if name != "pool")
+    raise UserError(f"{network} has no layer '{min(wanted)}': choose from {known}")
+
+
+def _select(
+    found: Mapping[str, Tensor], plan: list[tuple[str, int, tuple[int, int]]], source: str
+) -> dict[str, Tensor]:
+    """The plan's tensors in float32, or a sentence about the first that is missing or misshapen."""
+    tensors = {}
+    for name, index, (inputs, outputs) in plan:
+        if name == "pool":
+            continue
+        for part, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,))):
+            key = f"features.{index}.{part}"
+            if key not in found:
+                hint = " (the bundled VGG16 ends at relu4_3)" if source == "bundled" else ""
+                raise UserError(
+                    f"VGG weights '{source}' lack tensor '{key}', needed for {name}{hint}: "
+                    "give torchvision's file for this network, or ask for fewer layers"
+                )
+            if not isinstance(found[key], Tensor) or tuple(found[key].shape) != shape:
+                got = tuple(getattr(found[key], "shape", ()))
+                raise UserError(
+                    f"VGG weights '{source}' have tensor '{key}' of shape {got} where {shape} is "
+                    "needed: give torchvision's file for this network"
+                )
+            tensors[key] = found[key].float()
+    return tensors
+
+
+def _read_weights(network: str, weights: str) -> Mapping[str, Tensor]:
+    if weights == "torchvision":
+        return _download(network)
+    if weights == "bundled":
+        if network != "vgg16":
+            raise UserError(
+                f"only VGG16 is bundled, not {network}: use loss=vgg16, or loss.weights=torchvision"
+            )
+        return load_file(VGG16_WEIGHTS)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"VGG weights '{weights}' do not exist: give 'torchvision', 'bundled' or a .pth or "
+            ".safetensors file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(
+            f"VGG weights '{weights}' cannot be read ({_first_line(error)}): give torchvision's "
+            "file for this network"
+        ) from error
+    if not isinstance(found, Mapping):
+        raise UserError(f"VGG weights '{weights}' hold no state dict: give torchvision's file")
+    return found
+
+
+def _download(network: str) -> Mapping[str, Tensor]:
+    from torchvision import models
+
+    weights = {"vgg16": models.VGG16_Weights, "vgg19": models.VGG19_Weights}[network]
+    url = weights.IMAGENET1K_V1.url
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError) as error:  # no network, a proxy's page, a cut download
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+        raise UserError(
+            f"the weights of {network} could not be downloaded ({_first_line(error)}): "
+            f"connect and try again, or fetch {url} elsewhere and put it at {cached} or name it "
+            "with loss.weights=FILE, or train with loss=vgg16, whose weights are bundled"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = re.split(r"[\r\n]", str(error).strip(), maxsplit=1)
+    return lines[0][:120] or type(error).__name__

@@ -1,0 +1,146 @@
+"""From a configuration to a trained network."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from fast_style.callbacks import ExportNetwork, ValidationPictures
+from fast_style.checkpoint import load_style
+from fast_style.errors import UserError
+from fast_style.images import open_picture, resize_picture, to_tensor
+from fast_style.module import StyleTransfer
+from fast_style.networks.transformer import ImageTransformer
+from fast_style.resources import ASSETS
+from fast_style.stylizer import computes_in_bf16, find_device
+
+
+@dataclass
+class TrainingResult:
+    """Where a run left its network, its last losses on the validation photos, its length."""
+
+    network: Path
+    checkpoint: Path
+    losses: dict[str, float]
+    steps: int
+    seconds: float
+    is_global_zero: bool
+
+
+def register_resolvers() -> None:
+    """``${bundled:paintings/x.jpg}``: a file that comes with the package; ``${precision:auto}``:
+    bf16 where the device computes in it."""
+    OmegaConf.register_new_resolver("bundled", lambda name: str(ASSETS / name), replace=True)
+    OmegaConf.register_new_resolver("precision", best_precision, replace=True)
+
+
+def best_precision(accelerator: str) -> str:
+    """Lightning's precision for ``cpu``, ``gpu`` or ``auto``: ``bf16-mixed`` where the hardware
+    multiplies bf16 itself, ``32-true`` elsewhere."""
+    if accelerator in ("gpu", "cuda"):
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        device = find_device(accelerator)
+    return "bf16-mixed" if computes_in_bf16(device) else "32-true"
+
+
+def train(cfg: DictConfig) -> TrainingResult:
+    """Train one style; see ``conf/train.yaml`` for what ``cfg`` holds.
+
+    Raises:
+        UserError: for whatever the user got wrong, before anything slow starts.
+    """
+    output_dir = Path(cfg.output_dir)
+    painting = to_tensor(resize_picture(_open_painting(cfg.style.image), cfg.style.size)).unsqueeze(
+        0
+    )
+    if cfg.ckpt_path is not None:
+        _check_resumable(cfg.ckpt_path)
+
+    pl.seed_everything(cfg.seed, verbose=False)
+    data = instantiate(cfg.data)
+    network = instantiate(cfg.model)
+    if cfg.init is not None:
+        _start_from(network, cfg.init)
+    loss = instantiate(cfg.loss)
+    loss.measure_style(painting)
+    module = StyleTransfer(network, loss, instantiate(cfg.optimizer))
+
+    recipe = OmegaConf.to_container(cfg, resolve=True)
+    name = str(cfg.style.name)
+    export = ExportNetwork(output_dir / f"{name}.safetensors", name, cast(dict[str, Any], recipe))
+    logger = instantiate(cfg.logger)
+    trainer = instantiate(
+        cfg.trainer,
+        logger=logger,
+        callbacks=[
+            *instantiate(cfg.callbacks, _convert_="all").values(),
+            ValidationPictures(painting),
+            export,
+        ],
+    )
+    if logger and trainer.is_global_zero:
+        logger.log_hyperparams(recipe)
+        logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```")
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        # Lightning's advice: more loader processes, and a length for a loader that has no end.
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        trainer.fit(module, data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    checkpoint = output_dir / "last.ckpt"
+    trainer.save_checkpoint(checkpoint)
+    losses = {
+        name.removeprefix("val/"): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+    }
+    seconds = time.monotonic() - started
+    return TrainingResult(
+        export.path, checkpoint, losses, trainer.global_step, seconds, trainer.is_global_zero
+    )
+
+
+def _open_painting(image: str) -> Image.Image:
+    path = Path(image).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"the painting {image} does not exist: put it there, or name another with style=FILE"
+        )
+    return open_picture(path)
+
+
+def _start_from(network: ImageTransformer, init: str) -> None:
+    start = load_style(init).network
+    if start.config != network.config:
+        raise UserError(
+            f"init={init} holds a network of {start.config}, not of {network.config}: choose a "
+            "model that matches"
+        )
+    network.load_state_dict(start.state_dict())
+
+
+def _check_resumable(ckpt_path: str) -> None:
+    """Read the checkpoint once ahead of the trainer, which would answer with a traceback."""
+    path = Path(ckpt_path).expanduser()
+    if not path.is_file():
+        raise UserError(f"ckpt_path={ckpt_path} does not exist: give a last.ckpt of an earlier run")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        known = isinstance(found, dict) and "loops" in found and "state_dict" in found
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError):
+        known = False
+    if not known:
+        raise UserError(
+            f"ckpt_path={ckpt_path} is no training checkpoint (or holds more than tensors, which "
+            "is never loaded): give a last.ckpt of an earlier run"
+        )
