@@ -65,9 +65,9 @@ class ContentData(pl.LightningDataModule):
         self.seed = seed
         self.workers = min(max(_cores() - 1, 1), 16) if workers is None else workers
         self.dataset: PhotoFolder | DeadLeaves = (
-            DeadLeaves(size, seed)
+            DeadLeaves(int(size), seed)
             if dir is None
-            else PhotoFolder(Path(dir).expanduser(), size, scale, min_side, seed)
+            else PhotoFolder(Path(dir).expanduser(), int(size), scale, min_side, seed)
         )
         photos = find_pictures(Path(val_dir).expanduser() if val_dir else PHOTOS)
         self.validation = CentreSquares(photos[:val_count], val_size)

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fast_style.errors import UserError
 from fast_style.resources import CONF
@@ -30,6 +30,7 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
     Raises:
         UserError: for whatever the user got wrong.
     """
+    failures: list[UserError] = []
     rewritten = [_rewrite(argument) for argument in arguments]
     program = sys.argv[0]
 
@@ -39,7 +40,11 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             overrides = [_restore(override) for override in HydraConfig.get().overrides.task]
         sys.argv = [program, *command, *overrides]
-        _train_and_report(cfg)
+        try:
+            with as_user_error():
+                _train_and_report(cfg)
+        except UserError as error:
+            failures.append(error)  # the other jobs go on, and Hydra has no say in how it looks
 
     # Hydra prints errors in its own way and leaves, unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -53,6 +58,8 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
     finally:
         sys.argv = before
+    if failures:
+        raise UserError("\n".join(map(str, failures)))
 
 
 @contextmanager
@@ -118,5 +125,7 @@ def _sentence(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, UserError):
             return str(cause)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3])
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value: add {error.full_key}=... (see train --help)"
+    told = str(error).partition("Config search path")[0]
+    return " ".join(told.replace("full_key:", "in").replace("object_type=dict", "").split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 import warnings
@@ -23,6 +24,8 @@ from fast_style.module import StyleTransfer
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import ASSETS
 from fast_style.stylizer import computes_in_bf16, find_device
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -67,6 +70,9 @@ def train(cfg: DictConfig) -> TrainingResult:
     if cfg.ckpt_path is not None:
         _check_resumable(cfg.ckpt_path)
 
+    # Lightning's own news: the devices that it did not use, how the run ended, advertisements.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data)
     network = instantiate(cfg.model)
@@ -92,6 +98,13 @@ def train(cfg: DictConfig) -> TrainingResult:
     if logger and trainer.is_global_zero:
         logger.log_hyperparams(recipe)
         logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```")
+    log.info(
+        "%s on %s in %s, into %s",
+        name,
+        trainer.strategy.root_device,
+        cfg.trainer.precision,
+        output_dir,
+    )
     started = time.monotonic()
     with warnings.catch_warnings():
         # Lightning's advice: more loader processes, and a length for a loader that has no end.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,6 @@ from urllib.parse import urlsplit
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -153,7 +151,7 @@ def _read_weights(network: str, weights: str) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # torch.load raises nearly anything where a file is none of its own
         raise UserError(
             f"VGG weights '{weights}' cannot be read ({_first_line(error)}): give torchvision's "
             "file for this network"
@@ -172,10 +170,10 @@ def _download(network: str) -> Mapping[str, Tensor]:
         return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
-    except (OSError, RuntimeError) as error:  # no network, a proxy's page, a cut download
+    except Exception as error:  # no network, a proxy's page, a damaged file from an earlier time
         cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
         raise UserError(
-            f"the weights of {network} could not be downloaded ({_first_line(error)}): "
+            f"the weights of {network} could not be downloaded or read ({_first_line(error)}): "
             f"connect and try again, or fetch {url} elsewhere and put it at {cached} or name it "
             "with loss.weights=FILE, or train with loss=vgg16, whose weights are bundled"
         ) from error

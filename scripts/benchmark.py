@@ -1,0 +1,503 @@
+"""How fast and how lean training and stylizing are, against a plain float32 network.
+
+The plain contender is the network of Johnson et al. 2016 in the form in which it is most often
+implemented (instance norm, nearest-neighbour upsampling, RGB in [0, 255], linear output), run
+eagerly in float32. Each measurement is a fresh process, and the contenders take turns, so that
+neither what ran before nor a machine that is busy for a while favours one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from fast_style.stylizer import Stylizer
+
+# torch is imported in the workers alone: on Linux a process starts with the peak memory of the one
+# that started it.
+
+OURS, OURS_FP32, PLAIN = "ours", "ours, float32", "plain, float32"
+STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+WARM_UP = 2
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto is a GPU where there is one.",
+)
+rounds_option = click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Fresh processes for each contender; the table gives their median, and from the fastest "
+    "to the slowest.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure training and stylizing against a plain float32 network.
+
+    \b
+    python scripts/benchmark.py train                     as the quickstart trains
+    python scripts/benchmark.py stylize                   a picture of 1920 x 1080
+    OMP_NUM_THREADS=1 python scripts/benchmark.py ...     on one core
+
+    Close other programs first: every contender runs --rounds times in a process of its own, and
+    a wide spread in the table means that something else was running.
+    """
+
+
+@main.command()
+@click.option("--size", type=click.IntRange(32), default=128, show_default=True, help="px a side.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help=f"Timed steps in each process, after {WARM_UP} that are not.",
+)
+@rounds_option
+@device_option
+@click.option(
+    "--loss",
+    type=click.Choice(["vgg16", "vgg19"]),
+    default="vgg16",
+    show_default=True,
+    help="Ours, from conf/loss; VGG19 runs with random weights, which take the same time. The "
+    "plain one always measures VGG16 to relu4_3.",
+)
+def train(size: int, batch: int, steps: int, rounds: int, device: str, loss: str) -> None:
+    """Measure one training step: forward, loss, backward, Adam.
+
+    Ours is experiment=quickstart without Lightning around it. The photos are random and already in
+    memory: reading them is not measured.
+    """
+    task = {"task": "train", "size": size, "batch": batch, "steps": steps, "device": device}
+    task["loss"] = loss
+    measured = _measure(task, rounds)
+    click.echo(f"one step on {batch} photos of {size} x {size} px; ours with {loss}")
+    if loss == "vgg19":
+        click.echo("VGG19 with random weights: for timing only")
+    rows = [
+        {
+            "": name,
+            "precision": results[0]["precision"],
+            **_timing("s/step", results, measured[PLAIN]),
+            "images/s": f"{batch / _median(results, 'seconds'):.1f}",
+            **_memory(results, measured[PLAIN]),
+        }
+        for name, results in measured.items()
+    ]
+    _print_table(rows)
+
+
+@main.command()
+@click.option("--width", type=click.IntRange(16), default=1920, show_default=True)
+@click.option("--height", type=click.IntRange(16), default=1080, show_default=True)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Timed pictures in each process, after one that is not.",
+)
+@rounds_option
+@device_option
+@click.option(
+    "--model",
+    type=click.Choice(["johnson", "small"]),
+    default="johnson",
+    show_default=True,
+    help="Ours, from conf/model; the plain one always has Johnson's widths.",
+)
+def stylize(width: int, height: int, repeats: int, rounds: int, device: str, model: str) -> None:
+    """Measure stylizing one photo, from tensor to tensor and (ours) from JPEG to JPEG.
+
+    bytes/px is the peak of memory above what the process held before its first picture, per pixel
+    of the picture. The networks are untrained: that changes neither time nor memory.
+    """
+    task = {"task": "stylize", "width": width, "height": height, "repeats": repeats}
+    task |= {"device": device, "model": model}
+    measured = _measure(task, rounds)
+    pixels = width * height
+    click.echo(f"{width} x {height} px, model={model}")
+    rows = [
+        {
+            "": name,
+            "precision": results[0]["precision"],
+            **_timing("s", results, measured[PLAIN]),
+            "s/megapixel": f"{_median(results, 'seconds') / pixels * 1e6:.3f}",
+            "file to file": f"{_median(results, 'file_seconds'):.3f} s" if name != PLAIN else "",
+            **_memory(results, measured[PLAIN]),
+            "bytes/px": f"{(_median(results, 'peak') - _median(results, 'before')) / pixels:.0f}",
+        }
+        for name, results in measured.items()
+    ]
+    _print_table(rows)
+    agreement = _run_worker({**task, "contender": OURS, "task": "agreement"})
+    click.echo(f"{OURS} against {OURS_FP32}, untrained: {agreement['psnr']:.1f} dB PSNR")
+
+
+def _measure(task: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Results of each contender, who take turns; says on which machine."""
+    measured: dict[str, list[dict[str, Any]]] = {OURS: [], OURS_FP32: [], PLAIN: []}
+    turns = [name for _ in range(rounds) for name in measured]
+    with click.progressbar(turns, label="measuring", file=sys.stderr) as progress:
+        for name in progress:
+            measured[name].append(_run_worker({**task, "contender": name}))
+    click.echo(f"{measured[OURS][0]['machine']}; medians of {rounds} rounds")
+    return measured
+
+
+def _run_worker(task: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, __file__, "worker", json.dumps(task)]
+    worker = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if worker.returncode:
+        sys.exit(worker.returncode)  # the worker has said why
+    result: dict[str, Any] = json.loads(worker.stdout.splitlines()[-1])
+    return result
+
+
+def _median(results: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(result[key] for result in results)
+
+
+def _timing(unit: str, ours: list[dict[str, Any]], plain: list[dict[str, Any]]) -> dict[str, str]:
+    seconds = [result["seconds"] for result in ours]
+    return {
+        unit: f"{statistics.median(seconds):.3f}",
+        "fastest to slowest": f"{min(seconds):.3f} to {max(seconds):.3f}",
+        "time/plain": f"{_median(ours, 'seconds') / _median(plain, 'seconds'):.2f}",
+    }
+
+
+def _memory(ours: list[dict[str, Any]], plain: list[dict[str, Any]]) -> dict[str, str]:
+    return {
+        "peak GB": f"{_median(ours, 'peak') / 1e9:.2f}",
+        "peak/plain": f"{_median(ours, 'peak') / _median(plain, 'peak'):.2f}",
+    }
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join([first.strip().ljust(widths[0]), *others]))
+
+
+@main.command(hidden=True)
+@click.argument("task", type=json.loads)
+def worker(task: dict[str, Any]) -> None:
+    """Measure one contender in this process and print the result as JSON."""
+    import torch
+
+    from fast_style.errors import UserError
+    from fast_style.stylizer import find_device
+
+    try:
+        device = find_device(task["device"])
+    except UserError as error:
+        click.echo(f"benchmark: {error}", err=True)
+        sys.exit(2)
+    measure = {"train": _train, "stylize": _stylize, "agreement": _agreement}[task["task"]]
+    torch.manual_seed(0)
+    result = measure(task, device)
+    click.echo(json.dumps({**result, "machine": _machine(device)}))
+
+
+def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    import torch
+
+    shape = (task["batch"], 3, task["size"], task["size"])
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    if task["contender"] == PLAIN:
+        step, precision = _plain_training(batch), "32-true"
+    else:
+        from fast_style.training import best_precision
+
+        precision = best_precision(device.type) if task["contender"] == OURS else "32-true"
+        step = _our_training(batch, task["loss"], precision)
+    before = _reset_peak(device)
+    for _ in range(WARM_UP):
+        step()
+    seconds = statistics.median(_time(step, device) for _ in range(task["steps"]))
+    return {
+        "seconds": seconds,
+        "before": before,
+        "peak": _peak(device),
+        "precision": precision,
+    }
+
+
+def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callable[[], None]:
+    import torch
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from fast_style.resources import CONF
+    from fast_style.training import register_resolvers
+
+    device = batch.device
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["experiment=quickstart", f"loss={loss_name}"])
+    network = instantiate(cfg.model).to(device)
+    with tempfile.TemporaryDirectory() as folder:
+        if loss_name == "vgg19":
+            cfg.loss.weights = str(Path(folder) / "vgg19.safetensors")
+            _write_random_vgg19(Path(cfg.loss.weights))
+        loss = instantiate(cfg.loss).to(device)
+    loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
+    optimizer = instantiate(cfg.optimizer)(network.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        autocast = torch.autocast(device.type, torch.bfloat16)
+        with autocast if precision == "bf16-mixed" else nullcontext():
+            photos = batch.float() / 255
+            total = loss(network(photos), photos)["total"]
+        total.backward()
+        optimizer.step()
+
+    return step
+
+
+def _write_random_vgg19(path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+
+    from fast_style.networks.vgg import layer_plan
+
+    tensors = {}
+    for name, index, (inputs, outputs) in layer_plan("vgg19", frozenset({"relu5_4"})):
+        if name != "pool":
+            weight = nn.init.kaiming_normal_(torch.empty(outputs, inputs, 3, 3))
+            tensors[f"features.{index}.weight"] = weight
+            tensors[f"features.{index}.bias"] = torch.zeros(outputs)
+    save_file(tensors, path)
+
+
+def _plain_training(batch: torch.Tensor) -> Callable[[], None]:
+    import torch
+    import torch.nn.functional as F
+
+    from fast_style.networks.vgg import VGGFeatures
+
+    def gram(x: torch.Tensor) -> torch.Tensor:
+        number, channels, height, width = x.shape
+        flat = x.view(number, channels, height * width)
+        return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
+
+    device = batch.device
+    network = _plain_network().to(device)
+    vgg = VGGFeatures("vgg16", STYLE_LAYERS, "bundled").to(device)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    with torch.no_grad():
+        painting = vgg(torch.rand(1, 3, 256, 256, device=device))
+        grams = {layer: gram(features) for layer, features in painting.items()}
+
+    def step() -> None:
+        optimizer.zero_grad()
+        photos = batch.float()
+        stylized = network(photos)
+        found, wanted = vgg(stylized / 255), vgg(photos / 255)
+        content = 1e5 * F.mse_loss(found["relu2_2"], wanted["relu2_2"])
+        style = sum(
+            F.mse_loss(gram(found[layer]), grams[layer].expand(len(photos), -1, -1))
+            for layer in STYLE_LAYERS
+        )
+        (content + 1e10 * style).backward()
+        optimizer.step()
+
+    return step
+
+
+def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    import torch
+
+    from fast_style.batch import stylize_file
+    from fast_style.images import save_picture, to_tensor
+
+    picture = _photo().resize((task["width"], task["height"]))
+    photo = to_tensor(picture).unsqueeze(0).to(device)
+    if task["contender"] == PLAIN:
+        network = _plain_network().to(device)
+
+        @torch.inference_mode()
+        def call() -> object:
+            return network(photo * 255)
+    else:
+        stylizer = _our_stylizer(task, device)
+
+        def call() -> object:
+            return stylizer(photo)
+
+    before = _reset_peak(device)
+    _time(call, device)  # warms up
+    seconds = statistics.median(_time(call, device) for _ in range(task["repeats"]))
+    result = {"seconds": seconds, "before": before, "peak": _peak(device), "precision": "float32"}
+    if task["contender"] != PLAIN:
+        result["precision"] = str(stylizer.dtype).removeprefix("torch.")
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder) / "photo.jpg", Path(folder) / "stylized.jpg"
+            save_picture(picture, source)
+            result["file_seconds"] = _time(
+                lambda: stylize_file(stylizer, source, target, size=None), device
+            )
+    return result
+
+
+def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """How near ours comes to ours in float32, on a bundled photo at its own size."""
+    import torch
+
+    from fast_style.images import to_tensor
+
+    photo = to_tensor(_photo()).unsqueeze(0).to(device)
+    first, second = (
+        _our_stylizer({**task, "contender": name}, device)(photo) for name in (OURS, OURS_FP32)
+    )
+    mse = torch.nn.functional.mse_loss(first.double(), second.double())
+    return {"psnr": float(-10 * mse.clamp_min(1e-20).log10())}
+
+
+def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
+    import torch
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from fast_style.checkpoint import TrainedStyle, load_style, save_style
+    from fast_style.resources import CONF
+    from fast_style.stylizer import Stylizer
+
+    torch.manual_seed(0)
+    johnson = OmegaConf.load(CONF / "model" / "johnson.yaml")
+    network = instantiate(
+        OmegaConf.merge(johnson, OmegaConf.load(CONF / "model" / f"{task['model']}.yaml")),
+        _recursive_=False,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.safetensors"
+        save_style(TrainedStyle(network, "untrained"), path)
+        stylizer = Stylizer(path, str(device))
+        if task["contender"] == OURS_FP32:
+            stylizer.dtype = torch.float32
+            stylizer.network = load_style(path).network.to(device)
+    return stylizer
+
+
+def _plain_network() -> nn.Module:
+    """Johnson's network for RGB in [0, 255], each layer as it is usually written."""
+    import torch
+    from torch import nn
+
+    def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride)]
+
+    def norm(channels: int) -> nn.Module:
+        return nn.InstanceNorm2d(channels, affine=True)
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            first, second = conv(128, 128, 3), conv(128, 128, 3)
+            self.body = nn.Sequential(*first, norm(128), nn.ReLU(), *second, norm(128))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.body(x)
+
+    def up(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Upsample(scale_factor=2, mode="nearest"), *conv(inputs, outputs, 3)]
+
+    layers = [*conv(3, 32, 9), norm(32), nn.ReLU()]
+    layers += [*conv(32, 64, 3, stride=2), norm(64), nn.ReLU()]
+    layers += [*conv(64, 128, 3, stride=2), norm(128), nn.ReLU()]
+    layers += [Residual() for _ in range(5)]
+    layers += [*up(128, 64), norm(64), nn.ReLU(), *up(64, 32), norm(32), nn.ReLU()]
+    return nn.Sequential(*layers, *conv(32, 3, 9))
+
+
+def _photo() -> Any:
+    from fast_style.images import find_pictures, open_picture
+    from fast_style.resources import PHOTOS
+
+    return open_picture(find_pictures(PHOTOS)[0])
+
+
+def _time(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds until the device has done what the call asked for."""
+    import torch
+
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    started = time.perf_counter()
+    call()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter() - started
+
+
+def _reset_peak(device: torch.device) -> int:
+    """Bytes in use now: of the GPU, or resident of this process."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    rss: int = psutil.Process().memory_info().rss
+    return rss
+
+
+def _peak(device: torch.device) -> int:
+    """Most bytes in use so far: of the GPU since `_reset_peak`, or resident of this process ever."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _machine(device: torch.device) -> str:
+    import psutil
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].partition(": ")[2] if names else processor
+    parts = [
+        f"{processor}, {psutil.cpu_count()} logical cores, {torch.get_num_threads()} threads",
+        f"torch {torch.__version__}",
+        torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    ]
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

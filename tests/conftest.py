@@ -1,0 +1,97 @@
+"""What several test files need: loss network weights, photos and configurations."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import nn
+from torchvision import models
+
+from fast_style.resources import CONF
+from fast_style.training import register_resolvers
+
+
+def torchvision_features(network: str) -> nn.Sequential:
+    """The convolutional part of torchvision's model, with random weights that keep signals alive."""
+    with torch.device("meta"):  # the fully connected part is gigabytes that nobody looks at
+        features = getattr(models, network)(weights=None).features.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            nn.init.normal_(module.bias, std=0.1, generator=generator)
+    return features.eval()
+
+
+@pytest.fixture(scope="session")
+def vgg16() -> nn.Sequential:
+    return torchvision_features("vgg16")
+
+
+@pytest.fixture(scope="session")
+def vgg19() -> nn.Sequential:
+    return torchvision_features("vgg19")
+
+
+@pytest.fixture(scope="session")
+def vgg19_file(vgg19: nn.Sequential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as torchvision's own, but for the fully connected part."""
+    path = tmp_path_factory.mktemp("weights") / "vgg19.pth"
+    torch.save({f"features.{name}": tensor for name, tensor in vgg19.state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of six small photos, no two alike."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        photo = Image.fromarray(coarse).resize((96, 80), Image.Resampling.BICUBIC)
+        photo.save(folder / f"{number}.png")
+    return folder
+
+
+class Payload:
+    """Unpickling one creates a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (str(self.target), "w")
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Callable[[Path, bool], Path]:
+    """Writes a pickle to a path, and returns the file that unpickling it would create."""
+
+    def write(path: Path, as_torch: bool) -> Path:
+        target = tmp_path / "executed"
+        if as_torch:
+            torch.save({"features.0.weight": Payload(target)}, path)
+        else:
+            path.write_bytes(pickle.dumps(Payload(target)))
+        return target
+
+    return write
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Composes conf/train.yaml with overrides; the run's folder is ``tmp_path / "run"``."""
+
+    def compose(*overrides: str) -> DictConfig:
+        register_resolvers()
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            return hydra.compose("train", [f"output_dir={tmp_path / 'run'}", *overrides])
+
+    return compose

@@ -1,0 +1,207 @@
+"""The image transformation network: its shapes, its layers and its arithmetic."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fast_style.networks.transformer import ImageTransformer, ReflectedConv, UpsampledConv
+
+SIZES = [(16, 16), (16, 31), (17, 18), (19, 64), (20, 21), (33, 47), (64, 48), (101, 37)]
+
+
+@pytest.fixture
+def network() -> ImageTransformer:
+    torch.manual_seed(0)
+    return ImageTransformer((4, 8, 8), residual_blocks=1).eval()
+
+
+def pictures(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def multiply_adds(widths: Sequence[int], size: int = 64) -> float:
+    network = ImageTransformer(widths)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(pictures(1, size, size))
+    return counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_output_has_the_size_of_the_input(
+    network: ImageTransformer, height: int, width: int
+) -> None:
+    with torch.no_grad():
+        stylized = network(pictures(2, height, width))
+    assert stylized.shape == (2, 3, height, width)
+    assert stylized.isfinite().all()
+
+
+def test_every_remainder_of_four_keeps_its_size(network: ImageTransformer) -> None:
+    with torch.no_grad():
+        for height in range(16, 24):
+            for width in range(16, 24):
+                assert network(pictures(1, height, width)).shape[-2:] == (height, width)
+
+
+def test_output_lies_in_the_unit_range_and_uses_it(network: ImageTransformer) -> None:
+    with torch.no_grad():
+        network.to_rgb.weight.mul_(50)  # an untrained network hardly leaves grey
+        stylized = network(pictures(1, 32, 32))
+    assert stylized.min() >= 0
+    assert stylized.max() <= 1
+    assert stylized.max() - stylized.min() > 0.9
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other(network: ImageTransformer) -> None:
+    batch = pictures(3, 21, 34)
+    with torch.no_grad():
+        together = network(batch)
+        alone = torch.cat([network(picture[None]) for picture in batch])
+    torch.testing.assert_close(together, alone)
+
+
+def test_training_and_evaluation_mode_agree(network: ImageTransformer) -> None:
+    batch = pictures(2, 24, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(network.train()(batch), network.eval()(batch))
+
+
+def test_brightness_and_contrast_do_not_matter(network: ImageTransformer) -> None:
+    # The first convolution has no bias and reflects at the border: a constant added to the photo is
+    # a constant in each of its channels, a factor stays a factor, and instance norm takes out both.
+    network = network.double()
+    photos = pictures(1, 32, 40).double()
+    tinted = 0.5 * photos + torch.tensor([0.1, 0.3, 0.0]).view(1, 3, 1, 1).double()
+    with torch.no_grad():
+        torch.testing.assert_close(network(tinted), network(photos), rtol=0, atol=1e-4)
+        assert (network(photos.flip(3)) - network(photos)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (8, 4), (1, 1)])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (2, 7), (5, 4), (9, 13)])
+def test_upsampled_conv_is_nearest_upsampling_reflection_and_convolution(
+    inputs: int, outputs: int, height: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    conv = UpsampledConv(inputs, outputs).double()
+    x = torch.randn(2, inputs, height, width, dtype=torch.float64, requires_grad=True)
+    weight = conv.weight.detach().clone().requires_grad_()
+    doubled = F.interpolate(x, scale_factor=2, mode="nearest")
+    reference = F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="reflect"), weight)
+
+    found = conv(x)
+    torch.testing.assert_close(found, reference)
+    assert found.shape == (2, outputs, 2 * height, 2 * width)
+
+    towards = torch.randn_like(reference)
+    by_weight, by_x = torch.autograd.grad((reference * towards).sum(), (weight, x))
+    found_by_weight, found_by_x = torch.autograd.grad((found * towards).sum(), (conv.weight, x))
+    torch.testing.assert_close(found_by_weight, by_weight)
+    torch.testing.assert_close(found_by_x, by_x)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(9, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 22)])
+def test_reflected_conv_reflects_at_the_border(
+    kernel_size: int, stride: int, height: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    conv = ReflectedConv(2, 3, kernel_size, stride).double()
+    x = torch.randn(1, 2, height, width, dtype=torch.float64)
+    reference = nn.Conv2d(
+        2, 3, kernel_size, stride, padding=kernel_size // 2, padding_mode="reflect", bias=False
+    ).double()
+    reference.load_state_dict(conv.state_dict())
+    torch.testing.assert_close(conv(x), reference(x))
+    assert conv(x).shape[-2:] == (-(-height // stride), -(-width // stride))
+
+
+def test_every_instance_norm_gives_zero_mean_and_unit_variance(network: ImageTransformer) -> None:
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        seen[name] = output.clone()
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            module.register_forward_hook(partial(keep, name))
+    with torch.no_grad():
+        network(4 * pictures(2, 32, 32))
+    assert len(seen) == 3 + 2 + 2  # encoder, one residual block, decoder
+    for output in seen.values():
+        variance, mean = torch.var_mean(output, (2, 3), correction=0)
+        torch.testing.assert_close(mean, torch.zeros_like(mean), rtol=0, atol=1e-4)
+        torch.testing.assert_close(variance, torch.ones_like(variance), rtol=0, atol=0.02)
+
+
+def test_instance_norms_can_be_learned() -> None:
+    norms = [m for m in ImageTransformer().modules() if isinstance(m, nn.InstanceNorm2d)]
+    assert len(norms) == 3 + 10 + 2
+    for norm in norms:
+        assert norm.affine
+        assert not norm.track_running_stats
+
+
+def test_the_default_network_has_johnsons_layers() -> None:
+    # Johnson et al. 2016, supplement, table 1: (filters, kernel, output's share of the input side).
+    table = [
+        (32, 9, 1),
+        (64, 3, 2),
+        (128, 3, 4),
+        *[(128, 3, 4)] * 10,  # five residual blocks of two
+        (64, 3, 2),
+        (32, 3, 1),
+        (3, 9, 1),
+    ]
+    found = []
+    network = ImageTransformer()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, _, out: found.append(
+                    (out.shape[1], m.weight.shape[-1], 64 // out.shape[-1])
+                )
+            )
+    with torch.no_grad():
+        network(pictures(1, 64, 64))
+    assert found == table
+
+
+def test_parameter_count_of_the_default_network() -> None:
+    # The same table by hand: kernels, a scale and a shift for each normalised channel, the bias of
+    # the last layer (before an instance norm a bias would do nothing).
+    kernels = 3 * 32 * 81 + 32 * 64 * 9 + 64 * 128 * 9 + 10 * 128 * 128 * 9
+    kernels += 128 * 64 * 9 + 64 * 32 * 9 + 32 * 3 * 81
+    norms = 2 * (32 + 64 + 128 + 10 * 128 + 64 + 32)
+    assert sum(p.numel() for p in ImageTransformer().parameters()) == kernels + norms + 3
+
+
+def test_half_the_widths_take_about_a_quarter_of_the_arithmetic() -> None:
+    # A little more: the first and the last layer have three channels on one side either way.
+    assert 0.25 < multiply_adds((16, 32, 64)) / multiply_adds((32, 64, 128)) < 0.31
+
+
+def test_gradients_reach_every_parameter(network: ImageTransformer) -> None:
+    network(pictures(1, 32, 32)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_config_builds_the_same_network(network: ImageTransformer) -> None:
+    twin = ImageTransformer(**network.config).eval()  # type: ignore[arg-type]
+    twin.load_state_dict(network.state_dict())
+    photos = pictures(1, 18, 25)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(photos), network(photos), rtol=0, atol=0)
+
+
+def test_residual_blocks_can_be_left_out() -> None:
+    network = ImageTransformer((4, 8, 8), residual_blocks=0)
+    assert len([m for m in network.modules() if isinstance(m, nn.Conv2d)]) == 3 + 2 + 1
+    assert network(pictures(1, 17, 19)).shape == (1, 3, 17, 19)
