@@ -10,6 +10,7 @@ from PIL import Image
 from fast_style.errors import UserError
 from fast_style.images import (
     SAVE_SUFFIXES,
+    SUFFIXES,
     find_pictures,
     open_picture,
     resize_picture,
@@ -29,7 +30,8 @@ def plan_files(
         report: told of each source that cannot be used.
 
     Raises:
-        UserError: if ``out`` is a file and there are several sources.
+        UserError: if ``out`` is a file and there are several sources, or is named like a picture in
+            a format that cannot be written.
     """
     single = len(sources) == 1 and not sources[0].is_dir()
     if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
@@ -39,6 +41,8 @@ def plan_files(
     else:
         if out.exists() and not out.is_dir():
             raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
+        if out.suffix.lower() in SUFFIXES and not out.exists():
+            raise UserError(f"{out} cannot be written in that format: let it end in .jpg or .png")
         pairs = _into_folder(sources, out, report)
     return _without_harm(pairs, report)
 
@@ -52,7 +56,8 @@ def _into_folder(
             pairs.append((source, out / source.name))
             continue
         try:
-            pairs += [(path, out / path.relative_to(source)) for path in find_pictures(source)]
+            paths = _not_from_before(find_pictures(source), source, out)
+            pairs += [(path, out / path.relative_to(source)) for path in paths]
         except UserError as error:
             report(error)
     return [
@@ -61,21 +66,39 @@ def _into_folder(
     ]
 
 
+def _not_from_before(paths: list[Path], source: Path, out: Path) -> list[Path]:
+    """Leave out what an earlier run wrote, where ``out`` is a folder in ``source``."""
+    written = out.resolve()
+    if source.resolve() not in written.parents:
+        return paths
+    fresh = [path for path in paths if written not in path.resolve().parents]
+    if not fresh:
+        raise UserError(f"{source} holds no picture but those in {out}: name a folder of photos")
+    return fresh
+
+
 def _without_harm(
-    pairs: Iterable[tuple[Path, Path]], report: Callable[[UserError], None]
+    pairs: list[tuple[Path, Path]], report: Callable[[UserError], None]
 ) -> list[tuple[Path, Path]]:
-    """Number names that would meet, and leave out pictures that would be replaced."""
+    """Number names that would meet, and leave out what would replace one of the pictures."""
+    originals = {_identity(source) for source, _ in pairs if source.exists()}
     planned: dict[Path, Path] = {}
     for source, target in pairs:
         free, number = target, 2
         while free in planned:
             free = target.with_stem(f"{target.stem}-{number}")
             number += 1
-        if free.exists() and source.exists() and free.samefile(source):
-            report(UserError(f"{source} would be replaced by its stylized version: change -o"))
+        if free.exists() and _identity(free) in originals:
+            report(UserError(f"{source} stylized would replace the picture {free}: change -o"))
             continue
         planned[free] = source
     return [(source, target) for target, source in planned.items()]
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What is the same for all names of a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def stylize_file(

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
+from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from fast_style.checkpoint import TrainedStyle, save_style
@@ -216,7 +217,7 @@ class ValidationPictures(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if writer := _tensorboard(trainer):
-            writer.add_image("painting", self.painting[0], 0)
+            writer.add_image("pictures/painting", self.painting[0], 0)
 
     def on_validation_batch_end(
         self,
@@ -232,7 +233,8 @@ class ValidationPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if (writer := _tensorboard(trainer)) and self.pairs:
-            writer.add_image("photo_above_stylized", torch.cat(self.pairs, 2), trainer.global_step)
+            grid = make_grid(self.pairs, nrow=4, padding=8, pad_value=1.0)
+            writer.add_image("pictures/photos_above_stylized", grid, trainer.global_step)
         self.pairs.clear()
 
 

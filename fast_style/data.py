@@ -161,11 +161,11 @@ class PhotoFolder(Dataset[Sample]):
         for step in range(len(self.paths)):
             path = self.paths[(index + step) % len(self.paths)]
             try:
-                photo = open_picture(path, draft_side)
+                photo = open_picture(path, max(draft_side, self.min_side))
             except UserError as error:
                 skipped.append(str(error))
                 continue
-            if min(photo.size) >= min(self.min_side, draft_side):
+            if min(photo.size) >= self.min_side:
                 return photo
             skipped.append(f"{path}: {photo.width} x {photo.height} px is too small to train on")
         return None

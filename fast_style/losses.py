@@ -118,6 +118,11 @@ class PerceptualLoss(nn.Module):
                 f"loss normalization '{normalization}' is unknown: choose "
                 + ", ".join(get_args(Normalization))
             )
+        if not content_layers or not style_layers:
+            raise UserError(
+                "loss.content_layers and loss.style_layers must name a layer each: to leave a loss "
+                "out, set its weight to 0"
+            )
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         self.content_weight = content_weight

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -54,6 +55,8 @@ class StyleTransfer(pl.LightningModule):
             f"{stage}_{name}" if "/" in name else f"{stage}/{name}": value.detach()
             for name, value in losses.items()
         }
+        # The x axis; without it Lightning draws a curve of the epoch, of which there is only one.
+        tags["step"] = torch.tensor(float(self.global_step))
         self.log_dict(tags, **options)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Optimizer:

@@ -82,9 +82,9 @@ def train(cfg: DictConfig) -> TrainingResult:
     loss.measure_style(painting)
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer))
 
-    recipe = OmegaConf.to_container(cfg, resolve=True)
+    recipe = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     name = str(cfg.style.name)
-    export = ExportNetwork(output_dir / f"{name}.safetensors", name, cast(dict[str, Any], recipe))
+    export = ExportNetwork(output_dir / f"{name}.safetensors", name, _without_folders(recipe))
     logger = instantiate(cfg.logger)
     trainer = instantiate(
         cfg.trainer,
@@ -96,7 +96,6 @@ def train(cfg: DictConfig) -> TrainingResult:
         ],
     )
     if logger and trainer.is_global_zero:
-        logger.log_hyperparams(recipe)
         logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```")
     log.info(
         "%s on %s in %s, into %s",
@@ -117,10 +116,29 @@ def train(cfg: DictConfig) -> TrainingResult:
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
     }
+    if logger and trainer.is_global_zero:
+        parts = ("style", "model", "data", "loss", "optimizer", "seed")
+        logger.log_hyperparams(
+            {part: recipe[part] for part in parts},
+            {f"final/{key}": value for key, value in losses.items()},
+        )
+        logger.finalize("success")
     seconds = time.monotonic() - started
     return TrainingResult(
         export.path, checkpoint, losses, trainer.global_step, seconds, trainer.is_global_zero
     )
+
+
+def _without_folders(recipe: Any) -> Any:
+    """The recipe as it goes into a network that may be given away: of absolute paths, which say
+    something of the machine and nothing of the recipe, just the last part."""
+    if isinstance(recipe, dict):
+        return {key: _without_folders(value) for key, value in recipe.items()}
+    if isinstance(recipe, list):
+        return [_without_folders(value) for value in recipe]
+    if isinstance(recipe, str) and Path(recipe).is_absolute():
+        return Path(recipe).name
+    return recipe
 
 
 def _open_painting(image: str) -> Image.Image:

@@ -1,0 +1,47 @@
+"""Draw checkpoints/pictures: the bundled photos, and what each shipped style makes of them.
+
+usage: python scripts/make_previews.py
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from fast_style import Stylizer
+from fast_style.checkpoint import shipped_styles
+from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
+from fast_style.resources import CHECKPOINTS, PHOTOS
+
+SIDE = 640  # the longer side that is stylized
+HEIGHT = 300  # of each picture in a row
+GAP = 8
+
+
+def main() -> None:
+    photos = [resize_picture(open_picture(path), SIDE) for path in find_pictures(PHOTOS)]
+    save_picture(row(photos), pictures() / "photos.jpg", quality=90)
+    for name in shipped_styles():
+        stylize = Stylizer(name)
+        save_picture(row([stylize(photo) for photo in photos]), pictures() / f"{name}.jpg", 90)
+
+
+def pictures() -> Path:
+    return CHECKPOINTS / "pictures"
+
+
+def row(photos: list[Image.Image]) -> Image.Image:
+    photos = [
+        photo.resize((round(photo.width * HEIGHT / photo.height), HEIGHT), Image.Resampling.LANCZOS)
+        for photo in photos
+    ]
+    width = sum(photo.width for photo in photos) + GAP * (len(photos) - 1)
+    canvas = Image.new("RGB", (width, HEIGHT), "white")
+    left = 0
+    for photo in photos:
+        canvas.paste(photo, (left, 0))
+        left += photo.width + GAP
+    return canvas
+
+
+if __name__ == "__main__":
+    main()

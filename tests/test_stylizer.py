@@ -1,0 +1,246 @@
+"""The one object that stylizes: the same network as trained, for whatever it is given."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fast_style import Stylizer
+from fast_style.checkpoint import TrainedStyle, load_style, save_style
+from fast_style.errors import UserError
+from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizer import computes_in_bf16, find_device
+
+
+@pytest.fixture(scope="module")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that does something: its output fills the whole range."""
+    torch.manual_seed(0)
+    network = ImageTransformer((4, 8, 8), residual_blocks=1)
+    with torch.no_grad():
+        network.to_rgb.weight.mul_(4)
+    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
+    save_style(TrainedStyle(network, "tiny"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stylize(style: Path) -> Stylizer:
+    """In float32 on any machine."""
+    stylizer = Stylizer(style, "cpu")
+    stylizer.dtype = torch.float32
+    stylizer.network = load_style(style).network
+    return stylizer
+
+
+def photos(count: int = 1, height: int = 33, width: int = 46) -> Tensor:
+    """Smooth, as photos are."""
+    coarse = torch.rand(count, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+
+
+@torch.no_grad()
+def in_float32(style: Path, photos: Tensor) -> Tensor:
+    return load_style(style).network(photos)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in [0, 1]."""
+    return -10 * torch.log10((a - b).square().mean()).item()
+
+
+def test_a_picture_is_stylized_by_the_network(stylize: Stylizer, style: Path) -> None:
+    pixels = (photos()[0] * 255).round().to(torch.uint8)
+    stylized = stylize(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
+    assert stylized.mode == "RGB"
+    expected = in_float32(style, pixels.unsqueeze(0) / 255)[0].permute(1, 2, 0) * 255
+    assert expected.std() > 30  # a picture, not grey
+    assert np.abs(np.asarray(stylized, dtype=float) - expected.numpy()).max() <= 0.51
+
+
+def test_what_is_written_is_named(style: Path) -> None:
+    assert Stylizer(style).name == "tiny"
+    assert Stylizer(str(style)).name == "tiny"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "1", "CMYK"])
+def test_any_mode_becomes_rgb_of_the_same_size(stylize: Stylizer, mode: str) -> None:
+    picture = Image.effect_noise((37, 21), 90).convert("RGB").convert(mode)
+    before = picture.tobytes()
+    stylized = stylize(picture)
+    assert (stylized.mode, stylized.size) == ("RGB", (37, 21))
+    assert np.asarray(stylized).std() > 5
+    assert (picture.mode, picture.tobytes()) == (mode, before)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK"])
+def test_the_mode_does_not_matter(stylize: Stylizer, mode: str) -> None:
+    grey = Image.linear_gradient("L").resize((40, 32))
+    expected = np.asarray(stylize(grey.convert("RGB")), dtype=int)
+    found = np.asarray(stylize(grey.convert("RGB").convert(mode)), dtype=int)
+    if mode == "P":  # its palette has fewer colours
+        assert np.abs(found - expected).mean() < 20
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_keep_dtype_and_shape(stylize: Stylizer, style: Path, dtype: torch.dtype) -> None:
+    stylized = stylize(photos(2).to(dtype))
+    assert (stylized.dtype, stylized.shape) == (dtype, (2, 3, 33, 46))
+    assert stylized.min() >= 0
+    assert stylized.max() <= 1
+    expected = in_float32(style, photos(2).to(dtype).float())
+    torch.testing.assert_close(stylized, expected.to(dtype), rtol=0, atol=1e-6)
+
+
+def test_a_batch_is_its_pictures(stylize: Stylizer) -> None:
+    batch = photos(3)
+    singles = torch.cat([stylize(photo.unsqueeze(0)) for photo in batch])
+    torch.testing.assert_close(stylize(batch), singles, rtol=0, atol=1e-5)
+    assert (singles[0] - singles[1]).abs().mean() > 0.01  # they do differ
+
+
+def test_the_same_picture_gives_the_same(stylize: Stylizer) -> None:
+    assert torch.equal(stylize(photos()), stylize(photos()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_tensors_are_not_modified(stylize: Stylizer, dtype: torch.dtype) -> None:
+    given = photos().to(dtype)
+    before = given.clone()
+    stylize(given)
+    assert torch.equal(given, before)
+
+
+def test_tensors_of_any_memory_layout(stylize: Stylizer) -> None:
+    expected = stylize(photos())
+    for given in (
+        photos().contiguous(memory_format=torch.channels_last),
+        photos().transpose(2, 3).contiguous().transpose(2, 3),
+        photos().requires_grad_(),
+    ):
+        torch.testing.assert_close(stylize(given), expected, rtol=0, atol=1e-5)
+
+
+def test_stylized_tensors_are_ordinary_ones(stylize: Stylizer) -> None:
+    stylized = stylize(photos())
+    assert not stylized.requires_grad
+    stylized.mul_(255)  # in place
+    scale = torch.ones(1, requires_grad=True)
+    (stylized * scale).sum().backward()  # and a part of what is learned later
+    assert scale.grad is not None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+        torch.zeros(1, 3, 32, 32, dtype=torch.int64),
+        torch.zeros(3, 32, 32),
+        torch.zeros(1, 1, 32, 32),
+        torch.zeros(1, 4, 32, 32),
+        torch.zeros(1, 32, 32, 3),
+    ],
+    ids=lambda wrong: f"{wrong.dtype}-{tuple(wrong.shape)}",
+)
+def test_other_tensors_are_refused(stylize: Stylizer, wrong: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"float tensor \(N, 3, H, W\)"):
+        stylize(wrong)
+
+
+@pytest.mark.parametrize("size", [(15, 64), (64, 15), (1, 1)])
+def test_tiny_pictures_are_refused(stylize: Stylizer, size: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match=rf"{size[0]} x {size[1]} px .*at least 16"):
+        stylize(Image.new("RGB", size))
+    with pytest.raises(UserError, match="at least 16"):
+        stylize(torch.zeros(1, 3, *size))
+
+
+def test_the_smallest_picture(stylize: Stylizer) -> None:
+    assert stylize(Image.new("RGB", (16, 16))).size == (16, 16)
+
+
+def test_bf16_is_nearly_float32(style: Path) -> None:
+    stylizer = Stylizer(style, "cpu")
+    stylizer.dtype = torch.bfloat16  # even where it is emulated
+    stylizer.network = stylizer.network.bfloat16()
+    stylized = stylizer(photos(2, 96, 128))
+    expected = in_float32(style, photos(2, 96, 128))
+    assert stylized.dtype == torch.float32
+    assert expected.std() > 0.1
+    assert 40 < psnr(stylized, expected) < 100  # it is bf16 that was measured
+
+
+def test_what_the_machine_chooses_is_nearly_float32(style: Path) -> None:
+    stylizer = Stylizer(style)
+    expected = torch.bfloat16 if computes_in_bf16(stylizer.device) else torch.float32
+    assert {parameter.dtype for parameter in stylizer.network.parameters()} == {expected}
+    stylized = stylizer(photos(1, 96, 128))
+    assert stylized.device.type == "cpu"
+    assert psnr(stylized, in_float32(style, photos(1, 96, 128))) > 40
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_short_memory_is_refused(
+    stylize: Stylizer, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    memory = psutil.virtual_memory()._replace(available=32 * 32 * 4 * stylize.bytes_per_pixel)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    stylize(torch.zeros(4, 3, 32, 32))  # just fits
+    with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
+        stylize(torch.zeros(count, 3, 480, 640))
+    with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
+        stylize(Image.new("RGB", (640, 480)))
+    with pytest.raises(UserError, match="memory"):
+        stylize(torch.zeros(5, 3, 32, 32))  # a batch counts as a whole
+
+
+@pytest.mark.parametrize("device", ["nonsense", "", "0", "cuda:x", "meta", "hpu", "xla", "ipu"])
+def test_unknown_devices_are_refused(style: Path, device: str) -> None:
+    with pytest.raises(UserError, match=rf"device '{device}' .*--device auto or cpu"):
+        Stylizer(style, device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_a_missing_gpu_is_refused(style: Path, device: str) -> None:
+    with pytest.raises(UserError, match=rf"device '{device}' .*--device auto or cpu"):
+        Stylizer(style, device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_gives_what_the_cpu_gives(style: Path) -> None:
+    stylizer = Stylizer(style)
+    assert stylizer.device.type == "cuda"
+    assert psnr(stylizer(photos(2, 96, 128)), in_float32(style, photos(2, 96, 128))) > 40
+    on_gpu = stylizer(photos().cuda())
+    assert on_gpu.device.type == "cuda"
+    with pytest.raises(UserError, match="device 'cuda:99'"):
+        find_device("cuda:99")
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_is_cheap() -> None:
+    assert python("import fast_style, sys; print('torch' in sys.modules)") == "False\n"
+
+
+def test_what_the_package_offers() -> None:
+    import fast_style
+
+    assert fast_style.__all__ == ["Stylizer"]
+    with pytest.raises(AttributeError, match="Stylist"):
+        _ = fast_style.Stylist
