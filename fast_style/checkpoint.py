@@ -54,14 +54,23 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(save(tensors, metadata))
-        beside.replace(path)
+        try:
+            beside.write_bytes(_sorted_header(save(tensors, metadata)))
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror}): choose another place"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """safetensors writes metadata in an order of chance; in order, equal runs give equal files."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[end:]
 
 
 def find_style(style: str | Path) -> Path:
@@ -70,7 +79,7 @@ def find_style(style: str | Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    path = Path(style).expanduser()
+    path = Path(os.path.expanduser(style))
     shipped = CHECKPOINTS / f"{style}.safetensors"
     if path.is_file():
         return path
@@ -116,12 +125,14 @@ def load_style(style: str | Path) -> TrainedStyle:
                     )
             weights = {name: file.get_tensor(name).float() for name in expected}
             details = [json.loads(metadata[key]) for key in ("recipe", "losses")]
+            if not all(isinstance(detail, dict) for detail in details):
+                raise ValueError("recipe and losses must be tables")
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path} is no safetensors file ({error}): give the .safetensors that training wrote "
             "(a .ckpt only resumes training)"
         ) from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} has damaged metadata ({error}): train it anew") from error
     network.load_state_dict(weights, assign=True)
     return TrainedStyle(network.eval(), metadata.get("name", path.stem), *details)
@@ -134,7 +145,9 @@ def _build(config: Any, path: Path) -> ImageTransformer:
         blocks = int(config["residual_blocks"])
         if len(widths) != 3 or not all(0 < n <= 4096 for n in widths) or not 0 <= blocks <= 256:
             raise ValueError(config)
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{path} names an impossible network ({config}): train it anew") from error
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path} names an impossible network ({str(config)[:100]}): train it anew"
+        ) from error
     with torch.device("meta"):
         return ImageTransformer(widths, blocks)

@@ -28,7 +28,11 @@ class OneSentence(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             _complain(error)
-            sys.exit(WRONG_INPUT)
+        except OSError as error:
+            if error.filename is None:  # not about a file that the user could do something about
+                raise
+            _complain(UserError(f"{error.filename}: {error.strerror}; name another file or folder"))
+        sys.exit(WRONG_INPUT)
 
 
 @click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +76,7 @@ def train(ctx: click.Context) -> None:
     show_default=True,
     help="Train so long, unless --steps is given.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True
 )
@@ -124,7 +128,7 @@ def demo(
 )
 @click.option(
     "--size",
-    type=click.IntRange(16),
+    type=click.IntRange(16, 20_000),
     help="Longer side in pixels to work at; by default the picture's own. Smaller makes bolder "
     "strokes.",
 )
@@ -156,7 +160,8 @@ def stylize(
         stylizer = Stylizer(style, device)
     started = time.monotonic()
     done = 0
-    for source, target in tqdm(pairs, unit="picture", disable=len(pairs) < 2, leave=False):
+    disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
+    for source, target in tqdm(pairs, unit="picture", disable=disable, leave=False):
         try:
             stylize_file(stylizer, source, target, size)
             done += 1
@@ -165,7 +170,8 @@ def stylize(
     if done:
         where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
         click.echo(
-            f"{done} picture{'s' * (done > 1)} in {time.monotonic() - started:.1f} s: {where}"
+            f"{done} picture{'s' * (done > 1)} in {time.monotonic() - started:.1f} s: "
+            + click.format_filename(where)
         )
     if failures:
         sys.exit(WRONG_INPUT)

@@ -61,15 +61,27 @@ class ContentData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for name, value, least in (
+            ("size", size, 32),
+            ("batch_size", batch_size, 1),
+            ("val_size", val_size, 32),
+        ):
+            if value < least:
+                raise UserError(f"data.{name}={value} is too small: give at least {least}")
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise UserError(
+                f"data.scale={list(scale)} cannot be cropped: give two shares of the photo's "
+                "shorter side in (0, 1], the smaller first"
+            )
         self.batch_size = batch_size
         self.seed = seed
         self.workers = min(max(_cores() - 1, 1), 16) if workers is None else workers
         self.dataset: PhotoFolder | DeadLeaves = (
             DeadLeaves(int(size), seed)
             if dir is None
-            else PhotoFolder(Path(dir).expanduser(), int(size), scale, min_side, seed)
+            else PhotoFolder(Path(os.path.expanduser(dir)), int(size), scale, min_side, seed)
         )
-        photos = find_pictures(Path(val_dir).expanduser() if val_dir else PHOTOS)
+        photos = find_pictures(Path(os.path.expanduser(val_dir)) if val_dir else PHOTOS)
         self.validation = CentreSquares(photos[:val_count], val_size)
         self.skipped: set[str] = set()
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
-from fast_style.hydra_app import as_user_error, style_override
+from fast_style.errors import UserError
+from fast_style.hydra_app import as_user_error, register_resolvers, style_choice
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
+from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import CONF, PHOTOS
 from fast_style.sheet import before_after_sheet
 from fast_style.stylizer import Stylizer
-from fast_style.training import TrainingResult, register_resolvers, train
+from fast_style.training import TrainingResult, train
 
 SHOWN_SIDE = 640  # longer side at which the demo stylizes
 
@@ -50,10 +54,14 @@ def run_demo(
     Raises:
         UserError: for whatever the user got wrong, before training starts.
     """
-    shown = [(path, open_picture(path)) for path in [*photos, *find_pictures(PHOTOS)]]
+    shown = [(path, _open_shown(path)) for path in [*photos, *find_pictures(PHOTOS)]]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
     overrides = [
         "experiment=quickstart",
-        style_override(style),
+        f"style={style_choice(style)}",
         f"seed={seed}",
         f"output_dir={_quoted(out.absolute())}",
     ]
@@ -70,17 +78,32 @@ def run_demo(
         result = train(cfg)
 
     stylize = Stylizer(result.network)
-    pairs, pictures = [], []
+    pairs: list[tuple[Image.Image, Image.Image]] = []
+    pictures: list[Path] = []
     for path, photo in shown:
-        photo = resize_picture(photo, SHOWN_SIDE)
         stylized = stylize(photo)
         pairs.append((photo, stylized))
-        pictures.append(out / f"{path.stem}-{stylize.name}.jpg")
-        save_picture(stylized, pictures[-1])
+        target, number = out / f"{path.stem}-{stylize.name}.jpg", 2
+        while target in pictures:
+            target = out / f"{path.stem}-{number}-{stylize.name}.jpg"
+            number += 1
+        pictures.append(target)
+        save_picture(stylized, target)
     sheet = out / "sheet.jpg"
     caption = f"{stylize.name}\n{result.steps} steps, {result.seconds / 60:.1f} minutes"
-    save_picture(before_after_sheet(open_picture(Path(cfg.style.image)), caption, pairs), sheet)
+    painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
+    save_picture(before_after_sheet(painting, caption, pairs), sheet)
     return Demo(result, sheet, pictures)
+
+
+def _open_shown(path: Path) -> Image.Image:
+    photo = resize_picture(open_picture(path), SHOWN_SIDE)
+    if min(photo.size) < ImageTransformer.MIN_SIDE:
+        raise UserError(
+            f"{path} is too narrow: at {photo.width} x {photo.height} px, as the demo shows it, a "
+            f"side is shorter than {ImageTransformer.MIN_SIDE} px; give another photo"
+        )
+    return photo
 
 
 def _quoted(path: Path) -> str:

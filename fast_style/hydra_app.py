@@ -13,11 +13,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fast_style.errors import UserError
-from fast_style.resources import CONF
+from fast_style.resources import ASSETS, CONF
 
 
 def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
@@ -48,8 +48,6 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
 
     # Hydra prints errors in its own way and leaves, unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    from fast_style.training import register_resolvers
-
     register_resolvers()
     before = sys.argv
     sys.argv = [program, *rewritten]
@@ -60,6 +58,19 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
         sys.argv = before
     if failures:
         raise UserError("\n".join(map(str, failures)))
+
+
+def register_resolvers() -> None:
+    """``${bundled:paintings/x.jpg}``: a file that comes with the package; ``${precision:auto}``:
+    bf16 where the device computes in it."""
+
+    def precision(accelerator: str) -> str:
+        from fast_style.training import best_precision  # takes seconds, and --help has no need
+
+        return best_precision(accelerator)
+
+    OmegaConf.register_new_resolver("bundled", lambda name: str(ASSETS / name), replace=True)
+    OmegaConf.register_new_resolver("precision", precision, replace=True)
 
 
 @contextmanager
@@ -83,18 +94,15 @@ def _train_and_report(cfg: DictConfig) -> None:
         print(f"try it:     fast-style stylize PHOTO.jpg --style {result.network}")
 
 
-def style_override(values: str) -> str:
-    """The override ``style=...`` for names in conf/style and files of paintings, separated by
-    commas. Hydra chooses by name, so each file becomes a style of its own that Hydra knows."""
-    names = []
-    for value in values.split(","):
-        if "/" in value or "." in value:
-            name = _PAINTING + value.encode().hex()
-            node = {"defaults": ["painting", "_self_"], "name": Path(value).stem, "image": value}
-            ConfigStore.instance().store(group="style", name=name, node=node)
-            value = name
-        names.append(value)
-    return f"style={','.join(names)}"
+def style_choice(value: str) -> str:
+    """What Hydra knows a style by: its name in conf/style. Hydra chooses by name, so a painting's
+    file becomes a style of its own."""
+    if "/" not in value and "." not in value:
+        return value
+    name = _PAINTING + value.encode().hex()
+    node = {"defaults": ["painting", "_self_"], "name": Path(value).stem, "image": value}
+    ConfigStore.instance().store(group="style", name=name, node=node)
+    return name
 
 
 # Begins the name of a style made from a file, whose path follows in hexadecimal: Hydra's grammar
@@ -104,7 +112,9 @@ _PAINTING = "painting_"
 
 def _rewrite(argument: str) -> str:
     key, equals, values = argument.partition("=")
-    return style_override(values) if key == "style" and equals else argument
+    if key != "style" or not equals:
+        return argument
+    return f"style={','.join(style_choice(value) for value in values.split(','))}"
 
 
 def _restore(override: str) -> str:

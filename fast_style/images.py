@@ -170,9 +170,7 @@ def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
                 )
             if draft_side is not None:
                 picture.draft(None, (draft_side, draft_side))
-            picture.load()
-            rgb = _as_srgb(picture)
-            turn = _TURN_OF_ORIENTATION.get(_orientation(picture))
+            return upright_rgb(picture)
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -184,8 +182,21 @@ def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
         raise UserError(f"{path} does not fit into memory: shrink it first.") from error
     except Exception as error:  # decoders raise nearly anything when the data is wrong
         raise UserError(f"{path} is damaged or incomplete: copy or download it again.") from error
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """A picture that Pillow opened, of any mode, as `open_picture` gives it: upright, opaque sRGB.
+
+    Raises:
+        OSError: and nearly anything else that Pillow's decoders raise where the file is damaged.
+    """
+    picture.load()
+    rgb = _as_srgb(picture)
+    turn = _TURN_OF_ORIENTATION.get(_orientation(picture))
     if turn is not None:
         rgb = rgb.transpose(turn)
+    if rgb is picture:
+        rgb = picture.copy()
     rgb.info.clear()  # Pillow would write an old profile into the files saved from this picture
     return rgb
 

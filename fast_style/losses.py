@@ -40,14 +40,15 @@ def content_loss(
 ) -> Tensor:
     """How far features are from the photo's, both ``(N, C, H, W)``.
 
-    - ``relative``: mean (F - P)^2 / mean P^2, for each picture.
+    - ``relative``: mean (F - P)^2 / mean P^2, both over the whole batch: a single flat photo, whose
+      features are next to nothing, would else outweigh all others.
     - ``johnson``: sum (F - P)^2 / (C H W), equation 2.
     - ``gatys``: sum (F - P)^2 / 2, equation 1.
     """
     target = target.float()
     error = (features.float() - target).square().flatten(1)
     if normalization == "relative":
-        return (error.mean(1) / target.square().flatten(1).mean(1).clamp_min(1e-12)).mean()
+        return error.mean() / target.square().mean().clamp_min(1e-12)
     if normalization == "johnson":
         return error.mean()
     return error.sum(1).mean() / 2

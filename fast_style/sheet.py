@@ -1,5 +1,6 @@
 """Contact sheets: photos above what a network made of them."""
 
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -32,17 +33,21 @@ def before_after_sheet(
 
     columns = [[at_height(photo), at_height(stylized)] for photo, stylized in pairs]
     painting = at_height(painting)
-    width = painting.width + sum(top.width for top, _ in columns) + MARGIN * (len(columns) + 2)
+    font = ImageFont.load_default(size=20)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    _, _, caption_width, _ = pen.multiline_textbbox((0, 0), caption, font, spacing=8)
+    first_width = max(painting.width, math.ceil(caption_width))
+    width = first_width + sum(top.width for top, _ in columns) + MARGIN * (len(columns) + 2)
     sheet = Image.new("RGB", (width, 2 * row_height + 3 * MARGIN), PAPER)
     sheet.paste(painting, (MARGIN, MARGIN))
     ImageDraw.Draw(sheet).multiline_text(
         (MARGIN, MARGIN + row_height + 16),
         caption,
         fill=INK,
-        font=ImageFont.load_default(size=20),
+        font=font,
         spacing=8,
     )
-    left = painting.width + 2 * MARGIN
+    left = first_width + 2 * MARGIN
     for photo, stylized in columns:
         sheet.paste(photo, (left, MARGIN))
         sheet.paste(stylized, (left, row_height + 2 * MARGIN))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
-from fast_style.images import to_picture, to_tensor
+from fast_style.images import to_picture, to_tensor, upright_rgb
 from fast_style.networks.transformer import ImageTransformer
 
 
@@ -44,19 +44,19 @@ class Stylizer:
     @overload
     def __call__(self, picture: Tensor) -> Tensor: ...
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what inference_mode gives could be neither changed nor learned from
     def __call__(self, picture: Image.Image | Tensor) -> Image.Image | Tensor:
         """Stylize a picture of any mode, or float tensors ``(N, 3, H, W)`` in [0, 1].
 
         Returns:
-            The same kind, size, and for tensors dtype and device.
+            The same kind and size; a picture upright, tensors of the same dtype and device.
 
         Raises:
             UserError: if a side is shorter than 16 px, or memory is short.
             ValueError: for a tensor of another shape or of integers.
         """
         if isinstance(picture, Image.Image):
-            photo = to_tensor(picture.convert("RGB")).unsqueeze(0)
+            photo = to_tensor(upright_rgb(picture)).unsqueeze(0)
             return to_picture(self._stylize(photo)[0])
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
@@ -97,7 +97,7 @@ class Stylizer:
     def bytes_per_pixel(self) -> int:
         """Memory at the peak, per pixel of the picture, with some air: the last layers hold a few
         full-size activations at once (`scripts/benchmark.py stylize` measures it)."""
-        return 10 * self.network.widths[0] * self.dtype.itemsize
+        return 6 * self.network.widths[0] * self.dtype.itemsize
 
 
 def find_device(device: str) -> torch.device:
@@ -114,8 +114,8 @@ def find_device(device: str) -> torch.device:
         return torch.device("cpu")
     try:
         found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=found).cpu()  # "meta" only pretends
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(
             f"device '{device}' cannot be used on this machine: try --device auto or cpu"
         ) from error

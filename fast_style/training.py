@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pickle
+import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ from fast_style.errors import UserError
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.module import StyleTransfer
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import ASSETS
 from fast_style.stylizer import computes_in_bf16, find_device
 
 log = logging.getLogger(__name__)
@@ -38,13 +37,6 @@ class TrainingResult:
     steps: int
     seconds: float
     is_global_zero: bool
-
-
-def register_resolvers() -> None:
-    """``${bundled:paintings/x.jpg}``: a file that comes with the package; ``${precision:auto}``:
-    bf16 where the device computes in it."""
-    OmegaConf.register_new_resolver("bundled", lambda name: str(ASSETS / name), replace=True)
-    OmegaConf.register_new_resolver("precision", best_precision, replace=True)
 
 
 def best_precision(accelerator: str) -> str:
@@ -67,8 +59,12 @@ def train(cfg: DictConfig) -> TrainingResult:
     painting = to_tensor(resize_picture(_open_painting(cfg.style.image), cfg.style.size)).unsqueeze(
         0
     )
-    if cfg.ckpt_path is not None:
-        _check_resumable(cfg.ckpt_path)
+    if min(painting.shape[-2:]) < ImageTransformer.MIN_SIDE:
+        height, width = painting.shape[-2:]
+        raise UserError(
+            f"style.size={cfg.style.size} makes the painting {width} x {height} px: give a size "
+            f"that leaves each side at least {ImageTransformer.MIN_SIDE} px"
+        )
 
     # Lightning's own news: the devices that it did not use, how the run ended, advertisements.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -78,13 +74,15 @@ def train(cfg: DictConfig) -> TrainingResult:
     network = instantiate(cfg.model)
     if cfg.init is not None:
         _start_from(network, cfg.init)
+    if cfg.ckpt_path is not None:
+        _check_resumable(cfg.ckpt_path, network)
     loss = instantiate(cfg.loss)
     loss.measure_style(painting)
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer))
 
-    recipe = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    recipe = _recipe(cfg)
     name = str(cfg.style.name)
-    export = ExportNetwork(output_dir / f"{name}.safetensors", name, _without_folders(recipe))
+    export = ExportNetwork(output_dir / f"{name}.safetensors", name, recipe)
     logger = instantiate(cfg.logger)
     trainer = instantiate(
         cfg.trainer,
@@ -129,9 +127,16 @@ def train(cfg: DictConfig) -> TrainingResult:
     )
 
 
+def _recipe(cfg: DictConfig) -> dict[str, Any]:
+    """What made the network what it is, to go with it wherever it is given: not where it lay, and
+    of absolute paths, which say something of the machine, just the last part."""
+    whole = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    parts = ("style", "model", "data", "loss", "optimizer", "trainer", "init", "seed")
+    recipe = {part: whole[part] for part in parts} | {"schedule": whole["callbacks"]["schedule"]}
+    return {part: _without_folders(value) for part, value in recipe.items()}
+
+
 def _without_folders(recipe: Any) -> Any:
-    """The recipe as it goes into a network that may be given away: of absolute paths, which say
-    something of the machine and nothing of the recipe, just the last part."""
     if isinstance(recipe, dict):
         return {key: _without_folders(value) for key, value in recipe.items()}
     if isinstance(recipe, list):
@@ -142,7 +147,7 @@ def _without_folders(recipe: Any) -> Any:
 
 
 def _open_painting(image: str) -> Image.Image:
-    path = Path(image).expanduser()
+    path = Path(os.path.expanduser(image))
     if not path.exists():
         raise UserError(
             f"the painting {image} does not exist: put it there, or name another with style=FILE"
@@ -160,18 +165,24 @@ def _start_from(network: ImageTransformer, init: str) -> None:
     network.load_state_dict(start.state_dict())
 
 
-def _check_resumable(ckpt_path: str) -> None:
+def _check_resumable(ckpt_path: str, network: ImageTransformer) -> None:
     """Read the checkpoint once ahead of the trainer, which would answer with a traceback."""
-    path = Path(ckpt_path).expanduser()
+    path = Path(os.path.expanduser(ckpt_path))
     if not path.is_file():
         raise UserError(f"ckpt_path={ckpt_path} does not exist: give a last.ckpt of an earlier run")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         known = isinstance(found, dict) and "loops" in found and "state_dict" in found
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError):
+    except Exception:  # torch.load raises nearly anything where a file is none of its own
         known = False
     if not known:
         raise UserError(
             f"ckpt_path={ckpt_path} is no training checkpoint (or holds more than tensors, which "
             "is never loaded): give a last.ckpt of an earlier run"
+        )
+    shapes = {f"network.{name}": tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in found["state_dict"].items()} != shapes:
+        raise UserError(
+            f"ckpt_path={ckpt_path} holds another network than {network.config}: resume with the "
+            "model that the run began with"
         )

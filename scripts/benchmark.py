@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     import torch
@@ -156,17 +157,16 @@ def stylize(width: int, height: int, repeats: int, rounds: int, device: str, mod
     ]
     _print_table(rows)
     agreement = _run_worker({**task, "contender": OURS, "task": "agreement"})
-    click.echo(f"{OURS} against {OURS_FP32}, untrained: {agreement['psnr']:.1f} dB PSNR")
+    click.echo(f"ours against itself in float32, untrained: {agreement['psnr']:.1f} dB PSNR")
 
 
 def _measure(task: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Results of each contender, who take turns; says on which machine."""
     measured: dict[str, list[dict[str, Any]]] = {OURS: [], OURS_FP32: [], PLAIN: []}
     turns = [name for _ in range(rounds) for name in measured]
-    with click.progressbar(turns, label="measuring", file=sys.stderr) as progress:
-        for name in progress:
-            measured[name].append(_run_worker({**task, "contender": name}))
-    click.echo(f"{measured[OURS][0]['machine']}; medians of {rounds} rounds")
+    for name in tqdm(turns, leave=False, disable=None):
+        measured[name].append(_run_worker({**task, "contender": name}))
+    click.echo(f"{measured[OURS][0]['machine']}; rounds: {rounds}")
     return measured
 
 
@@ -256,8 +256,8 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
+    from fast_style.hydra_app import register_resolvers
     from fast_style.resources import CONF
-    from fast_style.training import register_resolvers
 
     device = batch.device
     register_resolvers()
@@ -411,7 +411,6 @@ def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
 
 def _plain_network() -> nn.Module:
     """Johnson's network for RGB in [0, 255], each layer as it is usually written."""
-    import torch
     from torch import nn
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -473,7 +472,7 @@ def _reset_peak(device: torch.device) -> int:
 
 
 def _peak(device: torch.device) -> int:
-    """Most bytes in use so far: of the GPU since `_reset_peak`, or resident of this process ever."""
+    """Most bytes in use: of the GPU since `_reset_peak`, or resident since the process began."""
     import torch
 
     if device.type == "cuda":

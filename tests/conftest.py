@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 
+from fast_style.hydra_app import register_resolvers
 from fast_style.resources import CONF
-from fast_style.training import register_resolvers
 
 
 def torchvision_features(network: str) -> nn.Sequential:
@@ -85,13 +85,13 @@ def bomb(tmp_path: Path) -> Callable[[Path, bool], Path]:
     return write
 
 
-@pytest.fixture
-def compose(tmp_path: Path) -> Callable[..., DictConfig]:
-    """Composes conf/train.yaml with overrides; the run's folder is ``tmp_path / "run"``."""
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., DictConfig]:
+    """Composes conf/train.yaml with overrides."""
 
     def compose(*overrides: str) -> DictConfig:
         register_resolvers()
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return hydra.compose("train", [f"output_dir={tmp_path / 'run'}", *overrides])
+            return hydra.compose("train", ["output_dir=run", *overrides])
 
     return compose

@@ -182,9 +182,7 @@ def test_a_file_is_found_by_its_path(
 
 
 @pytest.mark.parametrize("name", ["", ".", "absent.safetensors", "..", "a\0b"])
-def test_names_that_are_nothing(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_that_are_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="neither a file nor a shipped style"):
         load_style(name)

@@ -46,9 +46,7 @@ def test_there_is_nothing_but_leaves_and_the_root() -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), LEAVES)
-def test_every_leaf_composes_and_names_what_exists(
-    compose: Compose, group: str, name: str
-) -> None:
+def test_every_leaf_composes_and_names_what_exists(compose: Compose, group: str, name: str) -> None:
     choice = f"{group}={name}"
     cfg = compose(choice, *([] if name == "dead_leaves" else ["data.dir=photos"]))
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

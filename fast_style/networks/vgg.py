@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -141,7 +142,7 @@ def _read_weights(network: str, weights: str) -> Mapping[str, Tensor]:
                 f"only VGG16 is bundled, not {network}: use loss=vgg16, or loss.weights=torchvision"
             )
         return load_file(VGG16_WEIGHTS)
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     if not path.is_file():
         raise UserError(
             f"VGG weights '{weights}' do not exist: give 'torchvision', 'bundled' or a .pth or "

@@ -1,0 +1,174 @@
+"""The demo: everything from the package alone, and mistakes found before minutes are spent."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fast_style.checkpoint import load_style
+from fast_style.cli import main
+from fast_style.demo import Demo, run_demo
+from fast_style.images import find_pictures, open_picture, resize_picture
+from fast_style.resources import PAINTINGS, PHOTOS
+from fast_style.stylizer import Stylizer
+
+BUNDLED = find_pictures(PHOTOS)
+
+
+def noise(path: Path, width: int = 200, height: int = 100) -> Path:
+    Image.effect_noise((width, height), 80).convert("RGB").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of the user's, which has the name of a bundled one."""
+    return noise(tmp_path_factory.mktemp("given") / f"{BUNDLED[0].stem}.png")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, given: Path) -> Demo:
+    return run_demo(tmp_path_factory.mktemp("demo") / "new", photos=[given], steps=2)
+
+
+@pytest.mark.slow
+def test_every_photo_is_stylized(demo: Demo, given: Path) -> None:
+    photos = [given, *BUNDLED]
+    assert len(set(demo.pictures)) == len(photos)
+    for path, picture in zip(photos, demo.pictures, strict=True):
+        assert picture.name.startswith(path.stem)
+        assert open_picture(picture).size == resize_picture(open_picture(path), 640).size
+
+
+@pytest.mark.slow
+def test_the_sheet_shows_them_all(demo: Demo, given: Path) -> None:
+    sizes = [open_picture(p).size for p in (PAINTINGS / "stained-glass.jpg", given, *BUNDLED)]
+    pictures = sum(320 * width / height for width, height in sizes)
+    sheet = open_picture(demo.sheet)
+    assert 2 * 320 < sheet.height < 3 * 320
+    assert pictures < sheet.width < pictures + 320
+
+
+@pytest.mark.slow
+def test_the_pictures_are_what_the_network_makes(demo: Demo) -> None:
+    style = load_style(demo.training.network)
+    assert style.name == "stained-glass"
+    assert style.losses["step"] == demo.training.steps == 2
+    stylize = Stylizer(demo.training.network)
+    for path, picture in zip(BUNDLED, demo.pictures[1:], strict=True):
+        expected = np.asarray(stylize(resize_picture(open_picture(path), 640)), dtype=float)
+        found = np.asarray(open_picture(picture), dtype=float)
+        assert np.abs(found - expected).mean() < 3  # JPEG changes a little
+        assert expected.std() > 10
+
+
+@pytest.mark.slow
+def test_equal_runs_make_equal_networks(demo: Demo, tmp_path: Path) -> None:
+    again = run_demo(tmp_path / "new", steps=2)  # the recipe in the file has the folder's name
+    assert again.training.network.read_bytes() == demo.training.network.read_bytes()
+
+
+@pytest.mark.slow
+def test_content_is_what_it_trains_on(demo: Demo, photos: Path, tmp_path: Path) -> None:
+    folder = photos.rename(tmp_path / 'it\'s "mine", 100% {a=b} [1]')  # no name troubles Hydra
+    trained = run_demo(tmp_path / "out, too", content=folder, steps=2).training
+    assert trained.steps == 2
+    on_leaves = load_style(demo.training.network).network.state_dict()
+    on_photos = load_style(trained.network).network.state_dict()
+    assert any(not on_photos[name].equal(on_leaves[name]) for name in on_leaves)
+
+
+@pytest.mark.slow
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    noise(tmp_path / "The Scream.png")
+    result = run("--style", "The Scream.png", "--steps", "1", "-o", "mine")
+    assert result.exit_code == 0, result.output
+    network = tmp_path / "mine" / "The Scream.safetensors"
+    assert load_style(network).losses["step"] == 1
+    assert str(Path("mine") / "sheet.jpg") in result.stdout
+    last = [line.strip() for line in result.stdout.splitlines()[-3:]]
+    for line, command in zip(last, ("stylize", "demo", "train"), strict=True):
+        assert line.startswith(f"fast-style {command} ")
+    assert str(network) in last[0]
+
+
+@pytest.mark.slow
+def test_a_painting_with_a_comma_in_its_name(tmp_path: Path) -> None:
+    painting, out = noise(tmp_path / "The Scream, 1893.png"), tmp_path / "out"
+    result = run("--style", painting, "--steps", "1", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert load_style(out / "The Scream, 1893.safetensors").name == "The Scream, 1893"
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(main, ["demo", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def refused(result: Result, *names: str) -> None:
+    (sentence,) = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert sentence.startswith("fast-style: ")
+    for name in names:
+        assert name in sentence
+
+
+def nothing_was_made(out: Path) -> bool:
+    return not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        ("nowhere.jpg", "nowhere.jpg does not exist"),
+        ("sub/nowhere.jpg", "sub/nowhere.jpg does not exist"),
+        ("text.jpg", "text.jpg is not a picture"),
+        ("./", "is a folder"),
+        ("starry-knight", "starry-knight"),
+        ("~nobody-of-this-name/x.jpg", "~nobody-of-this-name/x.jpg does not exist"),
+    ],
+)
+def test_a_painting_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, style: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.jpg").write_text("no picture")
+    refused(run("--style", style, "--steps", "1", "-o", "out"), said)
+    assert nothing_was_made(tmp_path / "out")
+
+
+def test_a_photo_that_cannot_be_used(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good, text, thin = tmp_path / "good.png", tmp_path / "text.jpg", tmp_path / "thin.png"
+    noise(good)
+    noise(thin, 1000, 20)  # 640 x 13 as the demo shows it
+    text.write_text("no picture")
+    for bad in (tmp_path / "nowhere.jpg", text, thin):
+        refused(run(good, bad, "--steps", "1", "-o", out), bad.name)
+        assert nothing_was_made(out)
+
+
+def test_a_folder_of_content_that_cannot_be_used(tmp_path: Path) -> None:
+    out, empty, useless = tmp_path / "out", tmp_path / "empty", tmp_path / "useless"
+    empty.mkdir()
+    useless.mkdir()
+    (useless / "text.jpg").write_text("no picture")
+    for folder, said in (
+        (empty, "holds no picture"),
+        (tmp_path / "nowhere", "does not exist"),
+        (useless, "text.jpg"),
+    ):
+        refused(run("--content", folder, "--steps", "1", "-o", out), folder.name, said)
+        assert nothing_was_made(out)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    blocker = tmp_path / "blocker"
+    blocker.write_text("mine")
+    refused(run("--steps", "1", "-o", blocker), "blocker")
+    refused(run("--steps", "1", "-o", blocker / "out"), "blocker")
+    assert blocker.read_text() == "mine"
