@@ -32,6 +32,8 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
     """
     failures: list[UserError] = []
     rewritten = [_rewrite(argument) for argument in arguments]
+    # Hydra's parser takes it ahead of the overrides or after them, but not between.
+    rewritten.sort(key=lambda argument: argument not in ("-m", "--multirun"))
     program = sys.argv[0]
 
     def job(cfg: DictConfig) -> None:
@@ -80,6 +82,10 @@ def as_user_error() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_sentence(error)) from error
+    except ValueError as error:  # for loss=null or style=3, Hydra has no exception of its own
+        if not str(error).startswith("Config group override"):
+            raise
+        raise UserError(f"{error}: choose parts by name, as in loss=vgg16") from error
 
 
 def _train_and_report(cfg: DictConfig) -> None:

@@ -23,7 +23,10 @@ def main(source: str, out: str | Path = VGG16_WEIGHTS) -> None:
             if name != "pool"
             for part in ("weight", "bias")
         }
-        metadata = file.metadata()
+        metadata = (file.metadata() or {}) | {
+            "architecture": "torchvision.models.vgg16().features, conv1_1 to conv4_3",
+            "dtype": "float16",
+        }
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, out, metadata)
 

@@ -18,13 +18,14 @@ from fast_style.resources import CONF
 
 
 def torchvision_features(network: str) -> nn.Sequential:
-    """The convolutional part of torchvision's model, with random weights that keep signals alive."""
+    """The convolutions of torchvision's model, with random weights that keep signals alive."""
     with torch.device("meta"):  # the fully connected part is gigabytes that nobody looks at
         features = getattr(models, network)(weights=None).features.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for module in features:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            assert module.bias is not None
             nn.init.normal_(module.bias, std=0.1, generator=generator)
     return features.eval()
 

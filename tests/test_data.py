@@ -1,4 +1,4 @@
-"""Photos on their way to training: which, in what order, which part of them, and what is skipped."""
+"""Photos on their way to training: in what order, which part of them, and what is skipped."""
 
 import logging
 from collections import Counter
@@ -19,11 +19,9 @@ from fast_style.errors import UserError
 RED = (220, 30, 20)
 
 
-def batches(data: ContentData, **trainer: int) -> Iterator[Tensor]:
+def batches(data: ContentData) -> Iterator[Tensor]:
     """Training batches as the trainer would take them."""
-    data.trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, **trainer
-    )  # type: ignore[arg-type]
+    data.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     for batch in data.train_dataloader():
         yield data.on_before_batch_transfer(batch, 0)
 
@@ -314,7 +312,7 @@ def test_folders_that_are_none(tmp_path: Path, name: str) -> None:
 
 
 def test_validation_shows_centre_squares(tmp_path: Path) -> None:
-    (square,) = CentreSquares([ramps(tmp_path / "photos") / "ramps.png"], 64)
+    square = CentreSquares([ramps(tmp_path / "photos") / "ramps.png"], 64)[0]
     left, top, width, height, flipped = box(square)
     assert (left, top, width, height) == pytest.approx((32, 0, 192, 192), abs=1.5)
     assert not flipped

@@ -345,7 +345,8 @@ def assert_one_sentence(result: Result, *words: str) -> None:
         (["data.scale=[0,1]"], ["data.scale"]),
         (["data.scale=[1,0.5]"], ["data.scale"]),
         (["data.scale=[0.5,2]"], ["data.scale"]),
-        (["logger=null"], ["logger"]),
+        (["logger=null"], ["choose parts by name"]),
+        (["style=3"], ["choose parts by name"]),
     ],
     ids=" ".join,
 )
@@ -437,6 +438,9 @@ class Spy(Callback):
     def __init__(self, folder):
         self.folder = Path(folder)
 
+    def on_train_start(self, trainer, module):
+        torch.save(module.network.state_dict(), self.folder / "untrained")
+
     def on_train_batch_start(self, trainer, module, batch, index):
         torch.save(batch.cpu(), self.folder / f"batch_{trainer.global_step}_{trainer.global_rank}")
 
@@ -480,7 +484,17 @@ def test_two_processes_draw_different_photos_and_learn_the_same(
     run(tmp_path / "alone" / "out", *same, f"{spy[1]}={tmp_path / 'alone'}", spy[0])
     for step in range(6):
         assert torch.equal(load(f"alone/batch_{step}_0"), torch.cat(seen[2 * step : 2 * step + 2]))
-    torch.testing.assert_close(first, load("alone/network_0"), rtol=1e-3, atol=1e-4)
+    # Not weight by weight: some have no effect behind the next instance norm, no gradient but
+    # rounding errors, and Adam makes steps of those.
+    transformer = ImageTransformer((4, 8, 8), 1)
+    stylized = []
+    for state in (first, load("alone/network_0"), load("untrained")):
+        transformer.load_state_dict(state)
+        with torch.no_grad():
+            stylized.append(transformer(seen[0].float() / 255))
+    together, alone, untrained = stylized
+    difference = (together - alone).abs().max()
+    assert difference < 0.01 * (untrained - alone).abs().max()
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ class VGGFeatures(nn.Module):
 
     Built only as deep as the deepest layer asked for; one pass gives all layers. The weights are
     buffers outside the state dict: they follow the module to its device, no optimiser can see them,
-    and no checkpoint carries them. Gradients flow through to the pictures alone.
+    and no checkpoint carries them. Gradients flow through to the pictures alone. One departure from
+    torchvision's models: the first convolution repeats the picture's edge where they pad with zeros.
 
     Args:
         network: ``vgg16`` or ``vgg19``.
@@ -72,7 +73,13 @@ class VGGFeatures(nn.Module):
                 continue
             weight = self.get_buffer(_buffer_name(f"features.{index}.weight"))
             bias = self.get_buffer(_buffer_name(f"features.{index}.bias"))
-            x = F.relu(F.conv2d(x, weight, bias, padding=1), inplace=True)
+            if index == 0:
+                # Zeros around a picture are a grey frame, and networks trained against that paint
+                # one themselves.
+                x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
+            else:
+                x = F.conv2d(x, weight, bias, padding=1)
+            x = F.relu(x, inplace=True)
             if name in wanted:
                 features[name] = x
                 if len(features) == len(wanted):
