@@ -38,6 +38,7 @@ class Stylizer:
         trained = load_style(style)
         self.name = trained.name
         self.network = trained.network.to(self.device, self.dtype)
+        self.network.to(memory_format=torch.channels_last)
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
@@ -73,7 +74,9 @@ class Stylizer:
             )
         self._check_memory(photos)
         try:
-            return self.network(photos.to(self.device, self.dtype))
+            return self.network(
+                photos.to(self.device, self.dtype, memory_format=torch.channels_last)
+            )
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"a picture of {width} x {height} px does not fit into the memory of "

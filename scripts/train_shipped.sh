@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Train the networks in checkpoints/ again.
+#
+# usage: scripts/train_shipped.sh PHOTOS PAINTINGS OUT
+#
+# PHOTOS is a folder of photos, PAINTINGS holds starry-night.jpg, the-scream.jpg, wave.jpg and
+# composition-vii.jpg. One network is trained from nothing in three stages, and each style starts
+# from it. The shipped files were trained by the clock on two busy CPU cores; the steps below are
+# those that they reached.
+set -euo pipefail
+photos=$1 paintings=$2 out=$3
+
+train() {
+    name=$1 into=$2
+    shift 2
+    uv run fast-style train experiment=shipped style="$paintings/$name.jpg" data.dir="$photos" \
+        output_dir="$out/$into" "$@"
+}
+
+train starry-night base-1 style.size=384 loss.style_weight=10 loss.tv_weight=1 \
+    trainer.max_steps=299
+train starry-night base-2 loss.style_weight=10 loss.tv_weight=1 data.batch_size=2 \
+    trainer.max_steps=317 init="$out/base-1/starry-night.safetensors"
+train starry-night base-3 loss.tv_weight=1 data.batch_size=2 \
+    trainer.max_steps=200 init="$out/base-2/starry-night.safetensors"
+
+base=$out/base-3/starry-night.safetensors
+STEPS
