@@ -100,7 +100,7 @@ class Stylizer:
     def bytes_per_pixel(self) -> int:
         """Memory at the peak, per pixel of the picture, with some air: the last layers hold a few
         full-size activations at once (`scripts/benchmark.py stylize` measures it)."""
-        return 6 * self.network.widths[0] * self.dtype.itemsize
+        return 4 * self.network.widths[0] * self.dtype.itemsize
 
 
 def find_device(device: str) -> torch.device:

@@ -101,7 +101,8 @@ def test_tensors_keep_dtype_and_shape(stylize: Stylizer, style: Path, dtype: tor
     assert stylized.min() >= 0
     assert stylized.max() <= 1
     expected = in_float32(style, photos(2).to(dtype).float())
-    torch.testing.assert_close(stylized, expected.to(dtype), rtol=0, atol=max(3e-6, torch.finfo(dtype).eps))
+    tolerance = max(3e-6, torch.finfo(dtype).eps)
+    torch.testing.assert_close(stylized, expected.to(dtype), rtol=0, atol=tolerance)
 
 
 def test_a_batch_is_its_pictures(stylize: Stylizer) -> None:
