@@ -20,6 +20,7 @@ from fast_style.stylizer import Stylizer
 from fast_style.training import TrainingResult, train
 
 SHOWN_SIDE = 640  # longer side at which the demo stylizes
+ON_THE_SHEET = 8  # photos; more make a strip that no screen shows
 
 
 @dataclass
@@ -92,7 +93,7 @@ def run_demo(
     sheet = out / "sheet.jpg"
     caption = f"{stylize.name}\n{result.steps} steps, {result.seconds / 60:.1f} minutes"
     painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
-    save_picture(before_after_sheet(painting, caption, pairs), sheet)
+    save_picture(before_after_sheet(painting, caption, pairs[:ON_THE_SHEET]), sheet)
     return Demo(result, sheet, pictures)
 
 

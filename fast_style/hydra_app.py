@@ -120,7 +120,8 @@ def _rewrite(argument: str) -> str:
     key, equals, values = argument.partition("=")
     if key != "style" or not equals:
         return argument
-    return f"style={','.join(style_choice(value) for value in values.split(','))}"
+    choices = [values] if Path(values).is_file() else values.split(",")
+    return f"style={','.join(map(style_choice, choices))}"
 
 
 def _restore(override: str) -> str:
