@@ -148,6 +148,7 @@ class RunProgressBar(ProgressBar):
         super().__init__()
         self.bar: tqdm | None = None
         self.enabled = True
+        self.drawn = 0.0  # when, on the monotonic clock
 
     def disable(self) -> None:
         self.enabled = False
@@ -178,7 +179,7 @@ class RunProgressBar(ProgressBar):
         if self.bar is None or self.bar.disable:
             return
         # Reading a loss waits for the device: do so only as often as a reader can follow.
-        if time.monotonic() - getattr(self, "drawn", 0.0) < 0.5:
+        if time.monotonic() - self.drawn < 0.5:
             return
         self.drawn = time.monotonic()
         steps = trainer.global_step - self.first_step
