@@ -29,7 +29,7 @@ train starry-night starry-night-1 trainer.max_steps=196 init="$base"
 train starry-night starry-night trainer.max_steps=83 \
     init="$out/starry-night-1/starry-night.safetensors"
 train wave wave trainer.max_steps=348 init="$base"
-train composition-vii composition-vii trainer.max_steps=COMPOSITION init="$base"
+train composition-vii composition-vii trainer.max_steps=437 init="$base"
 # A dark painting: from the night's network, and with this weight of style, it drowns in black.
 train the-scream the-scream style.size=512 loss.style_weight=20 loss.tv_weight=2 \
-    callbacks.schedule.warmup=0.2 trainer.max_steps=SCREAM init="$out/wave/wave.safetensors"
+    callbacks.schedule.warmup=0.2 trainer.max_steps=391 init="$out/wave/wave.safetensors"
