@@ -118,7 +118,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         parts = ("style", "model", "data", "loss", "optimizer", "seed")
         logger.log_hyperparams(
             {part: recipe[part] for part in parts},
-            {f"final/{key}": value for key, value in losses.items()},
+            {f"val_final/{key}": value for key, value in losses.items()},
         )
         logger.finalize("success")
     seconds = time.monotonic() - started
