@@ -67,7 +67,7 @@ class Schedule(Callback):
         done = self._agreed(trainer)
         for group, base in zip(_groups(trainer), self.base, strict=True):
             group["lr"] = base * self.factor(done)
-        pl_module.log("learning_rate", _groups(trainer)[0]["lr"])
+        pl_module.log("train/learning_rate", _groups(trainer)[0]["lr"])
 
     def on_train_batch_end(
         self,
@@ -133,8 +133,8 @@ class Throughput(Callback):
         if trainer.global_step % self.every == 0:
             seconds = now - self.since
             speed = {
-                "speed/images_per_second": self.images / seconds,
-                "speed/waiting_for_data": self.waited / seconds,
+                "train_speed/images_per_second": self.images / seconds,
+                "train_speed/waiting_for_data": self.waited / seconds,
             }
             for logger in trainer.loggers:
                 logger.log_metrics(speed, trainer.global_step)

@@ -119,7 +119,10 @@ def test_files_of_a_run(finished: TrainingResult) -> None:
 
 def test_validation_losses_are_those_of_the_network(finished: TrainingResult) -> None:
     assert set(finished.losses) >= {"total", "content", "style", "tv"}
-    expected = finished.losses["content"] + 10 * finished.losses["style"] + finished.losses["tv"]
+    weights = load_style(finished.network).recipe["loss"]
+    expected = sum(
+        weights[f"{name}_weight"] * finished.losses[name] for name in ("content", "style", "tv")
+    )
     assert finished.losses["total"] == pytest.approx(expected, rel=1e-3)
 
 
@@ -142,8 +145,8 @@ def test_tensorboard_shows_the_run(finished: TrainingResult) -> None:
         assert len(scalars(finished, f"val/{name}")) == 2
     assert list(scalars(finished, "train_style/relu1_1")) == steps
     assert "val_style/relu1_1" in tags["scalars"]
-    speed = scalars(finished, "speed/images_per_second")
-    waiting = scalars(finished, "speed/waiting_for_data")
+    speed = scalars(finished, "train_speed/images_per_second")
+    waiting = scalars(finished, "train_speed/waiting_for_data")
     assert len(speed) == len(waiting) == 6
     assert all(value > 0 for value in speed.values())
     assert all(0 <= value <= 1 for value in waiting.values())
@@ -164,7 +167,7 @@ def test_tensorboard_shows_the_pictures(finished: TrainingResult) -> None:
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine(run: Run, tmp_path: Path) -> None:
     result = run(tmp_path / "run", "trainer.max_steps=20", "callbacks.schedule.warmup=0.25")
-    found = scalars(result, "learning_rate")
+    found = scalars(result, "train/learning_rate")
     assert list(found) == list(range(20))
     for step, rate in found.items():
         if step < 5:
@@ -249,7 +252,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(
     torch.testing.assert_close(
         weights(resumed.checkpoint), weights(straight.checkpoint), rtol=0, atol=0
     )
-    for tag in ("train/total", "learning_rate"):
+    for tag in ("train/total", "train/learning_rate"):
         whole = scalars(straight, tag)
         assert scalars(resumed, tag) == {step: whole[step] for step in range(stop, 6)}
     assert not torch.equal(
