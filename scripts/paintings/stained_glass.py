@@ -5,27 +5,24 @@ are laid one over another; each is cut into bands along its flow lines, each ban
 glass. Every piece gets a colour and streaks along the flow, then lead is poured over the joints.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from canvas import (
+    HEIGHT,
+    SUPERSAMPLING,
+    WIDTH,
+    Float,
+    Int,
+    Mask,
+    command,
+    distance_to_joint,
+    flow_along,
+    shrink,
+    smooth_noise,
+)
 from PIL import Image, ImageFilter
-
-Float = NDArray[np.float32]
-Int = NDArray[np.int32]
-Mask = NDArray[np.bool_]
-
-WIDTH, HEIGHT = 1000, 800  # pixels of the finished picture, and the unit of every length below
-SUPERSAMPLING = 2  # drawn at twice the size, then shrunk, to smooth the edges
-JPEG_QUALITY = 92
-DEFAULT_SEED = 7
-DEFAULT_PATH = (
-    Path(__file__).resolve().parents[1]
-    / "fast_style" / "assets" / "paintings" / "stained-glass.jpg"
-)  # fmt: skip
 
 # sRGB of the shadow, the body and the light of each glass.
 GLASS: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -93,23 +90,6 @@ class Window:
         self.across[mask] = across[mask]
         self.tangent[mask] = tangent[mask]
         self.along[mask] = -1 if along is None else np.floor(along[mask]).astype(np.int32)
-
-
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Float:
-    """Random hills about `scale` pixels wide, (H, W), with standard deviation near 1."""
-    height, width = shape
-    coarse = rng.standard_normal((int(height / scale) + 3, int(width / scale) + 3))
-    image = Image.fromarray(coarse.astype(np.float32))
-    noise = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    scaled: Float = (noise / noise.std()).astype(np.float32)
-    return scaled
-
-
-def flow_along(level: Float) -> Float:
-    """Direction (radians) of the contour lines of `level`, (H, W)."""
-    down, right = np.gradient(level)
-    direction: Float = np.arctan2(right, -down).astype(np.float32)
-    return direction
 
 
 def skyline(x: Float, base: float, waves: Sequence[tuple[float, float, float]]) -> Float:
@@ -270,24 +250,6 @@ def cut(window: Window, rng: np.random.Generator) -> Int:
     return piece
 
 
-def distance_to_joint(label: NDArray[np.integer], reach: int) -> Float:
-    """Euclidean distance (drawing pixels, at most `reach`) to the nearest change of `label`."""
-    joint = np.zeros(label.shape, np.bool_)
-    joint[:, 1:] |= label[:, 1:] != label[:, :-1]
-    joint[1:] |= label[1:] != label[:-1]
-    columns = label.shape[1]
-    column = np.arange(columns, dtype=np.int32)
-    left = np.maximum.accumulate(np.where(joint, column, -reach), axis=1)
-    right = np.minimum.accumulate(np.where(joint, column, columns + reach)[:, ::-1], axis=1)
-    row_distance = np.minimum(column - left, right[:, ::-1] - column).clip(max=reach)
-    squared = row_distance.astype(np.float32) ** 2
-    nearest = squared.copy()
-    for shift in range(1, reach):
-        np.minimum(nearest[shift:], squared[:-shift] + shift**2, out=nearest[shift:])
-        np.minimum(nearest[:-shift], squared[shift:] + shift**2, out=nearest[:-shift])
-    return np.sqrt(nearest).clip(max=reach)
-
-
 def streaks(
     rng: np.random.Generator, tangent: Float, piece: Int, width: float, length: int
 ) -> Float:
@@ -443,52 +405,12 @@ def paint(seed: int) -> Image.Image:
     metal = np.array([9, 9, 20], np.float32) + sheen * np.array([26, 26, 40], np.float32)
     picture = picture * (1 - lead) + metal * lead
 
-    image = Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
-    image = image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    image = shrink(picture)
     glow = np.asarray(image.filter(ImageFilter.GaussianBlur(14)), np.float32) / 255
     sharp = np.asarray(image, np.float32) / 255
     lit = 1 - (1 - sharp) * (1 - 0.22 * glow**1.6)
     return Image.fromarray((lit * 255).round().astype(np.uint8))
 
 
-def main() -> None:
-    """Read the command line, draw, save."""
-    parser = argparse.ArgumentParser(
-        description="Draw the bundled stained-glass painting, the default style image, from a"
-        " seed and nothing else. The same seed gives the same picture; it takes under a minute.",
-        epilog="Examples:\n"
-        "  python scripts/draw_painting.py                      # redraw the bundled painting\n"
-        "  python scripts/draw_painting.py --seed 8 -o my.jpg   # the same scene, other glass\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=DEFAULT_PATH, metavar="PATH",
-        help="where to save the JPEG; missing folders are made (default: the bundled painting,"
-        " fast_style/assets/paintings/stained-glass.jpg, which is replaced)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=int, default=DEFAULT_SEED, metavar="N",
-        help="whole number from 0; it draws the cuts, the colours and the brush strokes, while"
-        " the scene stays (default: %(default)s, the bundled painting)",
-    )  # fmt: skip
-    arguments = parser.parse_args()
-    if arguments.seed < 0:
-        parser.error(f"--seed must be 0 or more, not {arguments.seed}")
-    output: Path = arguments.output
-    if output.suffix.lower() not in (".jpg", ".jpeg") or output.is_dir():
-        parser.error(f"{output} is not a JPEG's name; end -o in .jpg")
-    image = paint(arguments.seed)
-    beside = output.with_name(f".{output.name}.part")  # renamed once whole
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        image.save(beside, "JPEG", quality=JPEG_QUALITY)
-        beside.replace(output)
-    except OSError as error:
-        if beside.exists():
-            beside.unlink()
-        parser.error(f"cannot write {output}: {error.strerror}; choose another path with -o")
-    print(f"{output}: {image.width} x {image.height} pixels, {output.stat().st_size // 1024} KiB")
-
-
 if __name__ == "__main__":
-    main()
+    command(paint, "stained-glass", "a stained-glass night landscape", seed=7)
