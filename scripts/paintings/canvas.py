@@ -11,6 +11,7 @@ from PIL import Image
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Array = NDArray[np.floating]  # of either precision, as arguments
 
 WIDTH, HEIGHT = 1000, 800  # pixels of the finished picture, and the unit of every length
 SUPERSAMPLING = 2  # drawn at twice the size, then shrunk, to smooth the edges
@@ -34,14 +35,22 @@ def smooth_noise(
     return scaled
 
 
-def flow_along(level: Float) -> Float:
+def ramp(at: Array, *stops: tuple[float, tuple[int, int, int]]) -> Float:
+    """Colours between (position, sRGB) stops, (..., 3)."""
+    positions = [stop[0] for stop in stops]
+    channels = np.array([stop[1] for stop in stops], np.float32).T
+    mixed = np.stack([np.interp(at, positions, channel) for channel in channels], -1)
+    return mixed.astype(np.float32)
+
+
+def flow_along(level: Array) -> Float:
     """Direction (radians) of the contour lines of `level`, (H, W)."""
     down, right = np.gradient(level)
     direction: Float = np.arctan2(right, -down).astype(np.float32)
     return direction
 
 
-def trace(direction: Float, starts: Float, lengths: Float, points: int) -> Float:
+def trace(direction: Array, starts: Array, lengths: Array, points: int) -> Float:
     """Paths through a flow: (paths, points, 2) as x, y in pixels, from `starts` (paths, 2).
 
     `direction` is (H, W) in radians, `lengths` (paths,) in pixels.
@@ -78,7 +87,15 @@ def distance_to_joint(label: NDArray[np.integer], reach: int) -> Float:
     return np.sqrt(nearest).clip(max=reach)
 
 
-def shrink(picture: Float) -> Image.Image:
+def soften(values: Array) -> Float:
+    """Smooth (H, W, ...) a little: 1-2-1 down and across, round the edges."""
+    soft = np.asarray(values, np.float32)
+    for axis in (0, 1):
+        soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
+    return soft
+
+
+def shrink(picture: Array) -> Image.Image:
     """The finished image of a drawing, (HEIGHT, WIDTH, 3) times SUPERSAMPLING, in 0 to 255."""
     image = Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
     return image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)

@@ -11,11 +11,14 @@ from canvas import (
     HEIGHT,
     SUPERSAMPLING,
     WIDTH,
+    Array,
     Float,
     command,
     flow_along,
+    ramp,
     shrink,
     smooth_noise,
+    soften,
     trace,
 )
 from PIL import Image
@@ -40,7 +43,7 @@ class Easel:
         self.bristles /= self.bristles.std()
 
     def brush(
-        self, paths: Float, width: Float, color: Float, thick: float = 1.0, dry: float = 0.6
+        self, paths: Array, width: Array, color: Array, thick: float = 1.0, dry: float = 0.6
     ) -> None:
         """Lay strokes over one another in the order given.
 
@@ -56,7 +59,7 @@ class Easel:
             self._lay(paths[part], width[part], color[part], thick, dry, along, across)
 
     def _lay(
-        self, paths: Float, width: Float, color: Float,
+        self, paths: Array, width: Array, color: Array,
         thick: float, dry: float, along: int, across: int,
     ) -> None:  # fmt: skip
         count, points, _ = paths.shape
@@ -78,8 +81,9 @@ class Easel:
 
         # Each stroke takes its own piece of the bristles, at the pace of its own width.
         scale = width * SUPERSAMPLING / across
-        hair_v = self.rng.integers(0, 1200, count)[:, None] + np.arange(across) * scale[:, None]
-        hair_u = self.rng.integers(0, 1200, count)[:, None] + np.arange(along)
+        first_v, first_u = self.rng.integers(0, 1200, (2, count, 1))
+        hair_v = first_v + np.arange(across) * scale[:, None]
+        hair_u = first_u + np.arange(along)
         hair = self.bristles[hair_u[:, :, None] % 1200, hair_v[:, None, :].astype(np.int32) % 1200]
         left = 1.9 - dry * 1.9 * u[:, None] ** 1.5 - 0.9 * np.abs(v) ** 4
         wet = left + 0.8 * hair > 0
@@ -102,10 +106,7 @@ class Easel:
 
     def finish(self) -> Image.Image:
         """Let light from the upper left fall on the paint."""
-        relief = self.relief
-        for axis in (0, 1):
-            relief = (np.roll(relief, 1, axis) + 2 * relief + np.roll(relief, -1, axis)) / 4
-        down, right = np.gradient(relief)
+        down, right = np.gradient(soften(self.relief))
         slope = (0.6 * right + 0.8 * down).clip(-1.6, 1.6)
         shade = np.tanh(slope * 0.9)[..., None]
         lit = self.color.clip(0, 255) * (1 + 0.30 * np.minimum(shade, 0) + 0.12 * shade.clip(0))
@@ -113,22 +114,14 @@ class Easel:
         return shrink(lit)
 
 
-def ramp(at: Float, *stops: tuple[float, tuple[int, int, int]]) -> Float:
-    """Colours between (position, sRGB) stops, (..., 3)."""
-    positions = [stop[0] for stop in stops]
-    channels = np.array([stop[1] for stop in stops], np.float32).T
-    mixed = np.stack([np.interp(at, positions, channel) for channel in channels], -1)
-    return mixed.astype(np.float32)
-
-
-def path_middle(y: Float) -> Float:
+def path_middle(y: Array) -> Array:
     """Middle of the footpath (x) at height `y`."""
     depth = ((y - HORIZON) / (HEIGHT - HORIZON)).clip(0, 1.1)
-    middle: Float = 610 - 330 * depth + 120 * np.sin(depth * 5.6) * depth**0.5 * (1.15 - depth)
+    middle: Array = 610 - 330 * depth + 120 * np.sin(depth * 5.6) * depth**0.5 * (1.15 - depth)
     return middle
 
 
-def scene(rng: np.random.Generator, drift: Float) -> tuple[Float, Float]:
+def scene(rng: np.random.Generator, drift: Array) -> tuple[Float, Float]:
     """Colours (H, W, 3) and directions (H, W) that the broad strokes aim at."""
     shape = (HEIGHT, WIDTH)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
@@ -163,8 +156,9 @@ def scene(rng: np.random.Generator, drift: Float) -> tuple[Float, Float]:
         hill = y > edge
         color[hill] = ramp(y - edge, *stops)[hill]
         # The sky's strokes just above lie along the ridge too.
-        angle[y > edge - 18] = (np.arctan(-tall * 2 * np.pi / wide * np.cos(x * 2 * np.pi / wide + phase))
-                       + 0.08 * rolls)[y > edge - 18]  # fmt: skip
+        wave = 2 * np.pi / wide
+        ridge = np.arctan(-tall * wave * np.cos(x * wave + phase)) + 0.08 * rolls
+        angle[y > edge - 18] = ridge[y > edge - 18]
 
     # Field: stripes lying on the ground far away, rolling turf nearby.
     depth = ((y - HORIZON) / (HEIGHT - HORIZON)).clip(0, 1)
@@ -204,7 +198,7 @@ def poppies_at(rng: np.random.Generator, shape: tuple[int, int]) -> Float:
     return thick
 
 
-def jitter(rng: np.random.Generator, color: Float, amount: float) -> Float:
+def jitter(rng: np.random.Generator, color: Array, amount: float) -> Float:
     """The same colours as a hand mixes them: lightness and hue vary from stroke to stroke."""
     light = rng.normal(0, amount, (len(color), 1))
     hue = rng.normal(0, amount * 0.55, (len(color), 3))
@@ -213,7 +207,7 @@ def jitter(rng: np.random.Generator, color: Float, amount: float) -> Float:
 
 
 def cover(
-    easel: Easel, color: Float, angle: Float, spacing: float, width: float, length: float,
+    easel: Easel, color: Array, angle: Array, spacing: float, width: float, length: float,
     part: float = 1.0,
 ) -> None:  # fmt: skip
     """Lay one coat of strokes over the whole canvas, `spacing` pixels apart."""
@@ -240,7 +234,7 @@ def cover(
 
 
 def curve(
-    x: Float, y: Float, length: Float, heading: Float, bend: Float, squash: float = 1.0
+    x: Array, y: Array, length: Array, heading: Array, bend: Array, squash: float = 1.0
 ) -> Float:
     """Arcs (strokes, 7, 2) from (x, y), turning by `bend` radians on their way."""
     at = np.linspace(0, 1, 7, dtype=np.float32)
@@ -318,7 +312,7 @@ def poppy(easel: Easel, x: float, y: float, r: float) -> None:
         sx = x + 0.25 * far * np.cos(heading - 0.6)
         sy = y + 0.25 * far * np.sin(heading - 0.6) * tilt
         paths = curve(sx, sy, far * 1.15, heading - 0.75, np.full(count, 1.7), tilt)
-        shade = np.array(shades, np.float32)[rng.integers(0, 3, count)]
+        shade = np.array(shades)[rng.integers(0, 3, count)]
         shade = shade * (glow - 0.14 * np.sin(heading)[:, None])
         width = (r * wide * rng.uniform(0.85, 1.15, count)).clip(2).astype(np.float32)
         easel.brush(paths, width, jitter(rng, shade, 0.05), 1.25, 0.35)
@@ -332,10 +326,10 @@ def poppy(easel: Easel, x: float, y: float, r: float) -> None:
     if r > 14:
         one = np.array([0.0])
         paths = curve(one + x - 0.1 * r, one + y, one + 0.22 * r, one, one)
-        easel.brush(paths, np.float32([0.16 * r]), np.float32([[150, 160, 84]]), 1.2, 0.1)
+        easel.brush(paths, one + 0.16 * r, np.array([[150.0, 160, 84]]), 1.2, 0.1)
 
 
-def grow(easel: Easel, drift: Float) -> None:
+def grow(easel: Easel, drift: Array) -> None:
     """Paint grasses, small flowers and poppies, from the far to the near."""
     rng = easel.rng
     bands = 30
@@ -382,7 +376,7 @@ def grow(easel: Easel, drift: Float) -> None:
             if len(placed) == wanted or any(abs(x + 1j * y - p) < 1.7 * reach for p in placed):
                 continue
             row, column = int(np.clip(y, 0, HEIGHT - 1)), int(np.clip(x, 0, WIDTH - 1))
-            if abs(x - path_middle(np.float32(y))) < 4 + 74 * depth**1.25:
+            if abs(x - path_middle(np.array(y))) < 4 + 74 * depth**1.25:
                 continue
             if rng.random() > drift[row, column] ** 2:
                 continue
@@ -404,7 +398,7 @@ def paint(seed: int) -> Image.Image:
     heart = np.stack([SUN[0] + 4 * np.cos(ends), SUN[1] + 4 * np.sin(ends)], -1)
     easel.brush(
         trace(angle, heart.astype(np.float32), np.full(6, 26.0, np.float32), 9),
-        np.full(6, 13, np.float32), jitter(rng, np.tile(np.float32([255, 250, 222]), (6, 1)), 0.01),
+        np.full(6, 13, np.float32), jitter(rng, np.tile([255.0, 250.0, 222.0], (6, 1)), 0.01),
     )  # fmt: skip
     hedge(easel)
     for x, foot, top, half in ((34, 330, 62, 30), (150, 326, 150, 21), (92, 336, 20, 34),
