@@ -89,9 +89,11 @@ def distance_to_joint(label: NDArray[np.integer], reach: int) -> Float:
 
 def soften(values: Array) -> Float:
     """Smooth (H, W, ...) a little: 1-2-1 down and across, round the edges."""
-    soft = np.asarray(values, np.float32)
+    soft: Float = np.asarray(values, np.float32)
     for axis in (0, 1):
-        soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
+        soft = ((np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4).astype(
+            np.float32
+        )
     return soft
 
 

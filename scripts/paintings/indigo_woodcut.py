@@ -90,7 +90,7 @@ def sky(block: Block, rng: np.random.Generator) -> None:
     level = y * (1 - np.exp(-((from_sun / 210) ** 2))) * 0.9 + 22 * drift
     level += 150 * np.exp(-((from_sun / 190) ** 2))
     wind = np.sin(level / 21 + 0.5 * smooth_noise(rng, x.shape, 60, 200))
-    tone = 0.62 - 0.0008 * y - 0.36 * np.exp(-((from_sun / 210) ** 2)) - 0.24 * wind
+    tone = 0.53 - 0.0008 * y - 0.36 * np.exp(-((from_sun / 210) ** 2)) - 0.24 * wind
     block.draw(
         np.ones(x.shape, np.bool_), tone, flow_along(level),
         ramp(y + 16 * drift, (0, TEAL), (110, MIST), (230, PAPER), (330, OCHRE), (450, RUST)),
@@ -129,11 +129,11 @@ def mountains(block: Block, rng: np.random.Generator) -> None:
         edge = jagged(rng, outline, rough)
         fall = (y - top_y + 34).clip(8)
         crack = smooth_noise(rng, x.shape, 34, 26) + 0.7 * smooth_noise(rng, x.shape, 13)
-        fan = (x - top_x + 9 * crack) / fall
+        fan = (x - top_x + 9 * crack * (fall / 160).clip(0, 1)) / fall
         spur = fan * 4.2 + 0.22 * np.sin(y / 30) + 0.3
-        lit = (spur - np.floor(spur)) < np.where(fan < 0.03, 0.74, 0.2)
+        lit = (spur - np.floor(spur)) < np.where(fan < 0.03, 0.74, 0)
         down = y - edge
-        tone = np.where(lit, 0.02 + 0.0007 * fall, 0.74)
+        tone = np.where(lit, 0.02 + 0.0007 * fall, 0.66 + 0.16 * (np.floor(spur) % 2))
         # Cuts run down the spurs, the way the rock falls.
         angle = np.arctan2(fall, x - top_x) + np.where(lit, 0.30, -0.35)
         color = pick(
@@ -235,7 +235,7 @@ def pine(
             bough &= y < spine + thick
             toward = side * np.sign(SUN[0] - foot_x)
             below = (y - spine) / space + 0.2
-            tone = 0.3 + 1.15 * below.clip(0, 1) - 0.16 * toward
+            tone = 0.16 + 1.2 * below.clip(0, 1) - 0.12 * toward
             tint = ramp(below, (0.1, PAPER if toward > 0 else MIST),
                         (0.5, OCHRE if toward > 0 else TEAL))  # fmt: skip
             lie = np.arctan2(0.5 + 0.9 * below, side * np.ones_like(x))
@@ -301,7 +301,7 @@ def cuts(block: Block, rng: np.random.Generator) -> list[Float]:
             column, row = path.astype(int).clip(0, (WIDTH - 1, HEIGHT - 1)).T
             light = (1 - block.tone[row, column]).clip(0, 1) ** 0.85
             half = 0.6 * pitch * light * bite * rng.uniform(0.8, 1.15)
-            half = half * rng.normal(1, 0.05, len(path)) * min(1, len(path) / 10) + 0.12
+            half = half * rng.normal(1, 0.05, len(path)) * min(1, len(path) / 7) + 0.12
             half[light < 0.06] = 0
             side = normal * half[:, None]
             found.append(np.concatenate([path + side, (path - side)[::-1]]).astype(np.float32))

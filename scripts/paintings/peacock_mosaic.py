@@ -112,7 +112,7 @@ def design(rng: np.random.Generator) -> Cartoon:
     for cx, cy, size, _ in spots[-RINGS[0][1] :]:
         total += np.exp(-(np.hypot(x - cx, y - cy) - 1.2 * size).clip(-100) / softness)
     air = (-softness * np.log(total)).astype(np.float32)
-    band = np.floor(air / 12.5)
+    band = np.floor(air / 13)
     glow = ramp(
         air + 5 * smooth_noise(rng, x.shape, 60),
         (0, (252, 240, 206)), (22, (244, 222, 170)), (60, (232, 184, 112)),
@@ -120,7 +120,7 @@ def design(rng: np.random.Generator) -> Cartoon:
     )  # fmt: skip
     gilded = np.where(band == 1, 0.95, np.where(band % 4 == 3, 0.5, 0.1))
     everywhere = np.ones(x.shape, np.bool_)
-    cartoon.lay(everywhere, band.clip(-2) + 2, flow_along(air), glow, 12)
+    cartoon.lay(everywhere, band.clip(-2) + 2, flow_along(air), glow, 13)
     cartoon.gold[:] = gilded
 
     shore = y - 710 - 10 * np.sin(x / 130 + 0.6) - 5 * np.sin(x / 47)
@@ -145,7 +145,7 @@ def design(rng: np.random.Generator) -> Cartoon:
         np.array([4, 62, 86], np.float32),
     )
     base = base * (0.65 + 0.6 * rank) + 26 * rank
-    cartoon.lay(train, 0, flow_along(level), base, 9.5, 0.03)
+    cartoon.lay(train, 0, flow_along(level), base, 10.5, 0.03)
     quill = train & (np.abs(beside) < 3.6) & (r > 120)
     cartoon.lay(quill, np.rint(place) + 50, turn - np.pi / 2, (150, 158, 52), 8, 0.35)
 
@@ -179,7 +179,7 @@ def design(rng: np.random.Generator) -> Cartoon:
             d = np.hypot(x[here] - cx, y[here] - cy)
             rim = np.array((214, 190, 70) if row % 2 else (120, 176, 70), np.float32)
             for edge, tint, gold in ((20, rim, 0.55), (12, 0.2 * rim + np.array((0, 84, 70)), 0.0)):
-                cartoon.lay(d < edge, 0, flow_along(d), tint, 7.6, gold, here)
+                cartoon.lay(d < edge, 0, flow_along(d), tint, 8.2, gold, here)
 
     bird(cartoon)
     for cx, cy, size in (
@@ -248,7 +248,7 @@ def bird(cartoon: Cartoon) -> None:
         tone + feathers, (0, (14, 12, 88)), (0.28, (18, 40, 160)), (0.5, (14, 92, 214)),
         (0.72, (40, 158, 232)), (0.95, (150, 228, 240)),
     )  # fmt: skip
-    cartoon.lay(body < 0, np.floor(-body / 11).clip(0), flow_along(body), blue, 9.6, 0.01)
+    cartoon.lay(body < 0, np.floor(-body / 11).clip(0), flow_along(body), blue, 9.6)
     cartoon.lay((body < 0) & (body > -7.5), 0, flow_along(body), (10, 10, 66), 8)
 
     # Beak: a hooked wedge to the left.
@@ -355,16 +355,16 @@ def paint(seed: int) -> Image.Image:
     lean = tilt[tile]
     across = ((x - center_x[tile]) * lean[..., 0] + (y - center_y[tile]) * lean[..., 1]) / 10
     facing = (-(0.6 * tilt[:, 0] + 0.8 * tilt[:, 1]))[tile]
-    cloudy = smooth_noise(rng, shape, 8) * 0.7 + smooth_noise(rng, shape, 4, 18) * 0.7
+    cloudy = smooth_noise(rng, shape, 8) * 0.7 + smooth_noise(rng, shape, 6, 18) * 0.7
     shift = rng.integers(0, 1500, (2, count))
     rows = (y.astype(np.int32) + shift[0][tile]) % shape[0]
     columns = (x.astype(np.int32) + shift[1][tile]) % shape[1]
     cloudy = cloudy[rows, columns]
-    light = 1 + 0.34 * facing + 0.22 * across + 0.045 * cloudy
+    light = 1 + 0.34 * facing + 0.18 * across + 0.01 * cloudy
     picture = tint[tile] * light[..., None]
     leaf = ramp(
-        0.95 + 1.5 * facing + 0.7 * across + 0.12 * cloudy
-        + rng.normal(0, 0.35, count)[tile],
+        0.95 + 1.5 * facing + 0.7 * across + 0.09 * cloudy
+        + rng.normal(0, 0.3, count)[tile],
         *zip((-0.4, 0.7, 1.6, 2.6), GOLD, strict=True),
     )  # fmt: skip
     shining = gilt[tile]
@@ -373,17 +373,17 @@ def paint(seed: int) -> Image.Image:
     # Bevels catch the light above and to the left; mortar lies lower, in shadow.
     gap = distance_to_joint(tile, 10 * SUPERSAMPLING) / SUPERSAMPLING
     gap -= rng.uniform(0.35, 1.15, count).astype(np.float32)[tile]
-    gap -= 0.25 * smooth_noise(rng, shape, 9)
-    gap = soften(gap)
-    down, right = np.gradient(np.minimum(gap, 2.2))
+    gap -= 0.2 * smooth_noise(rng, shape, 14)
+    level = soften(gap)
+    down, right = np.gradient(np.minimum(level, 2.2))
     slope = ((0.6 * right + 0.8 * down) * SUPERSAMPLING)[..., None]
-    picture *= 1 + 0.26 * slope.clip(-1, 1)
-    picture += 30 * slope.clip(0, 1) ** 2
-    solid = (0.5 + gap / 0.8).clip(0, 1)[..., None]
+    picture *= 1 + 0.18 * slope.clip(-1, 1)
+    picture += 16 * slope.clip(0, 1) ** 2
+    solid = (0.5 + level / 0.8).clip(0, 1)[..., None]
     solid[tile < 0] = 0
-    grit = 1 + 0.07 * smooth_noise(rng, shape, 4) + 0.1 * smooth_noise(rng, shape, 60)
+    grit = 1 + 0.05 * smooth_noise(rng, shape, 6) + 0.1 * smooth_noise(rng, shape, 60)
     mortar = (np.array([40, 32, 30], np.float32) + 0.2 * cartoon.color) * grit[..., None]
-    mortar *= (1.1 + 0.2 * gap.clip(-3, 0))[..., None]
+    mortar *= (1.1 + 0.2 * level.clip(-3, 0))[..., None]
     return shrink(soften(mortar * (1 - solid) + picture.clip(0, 255) * solid))
 
 

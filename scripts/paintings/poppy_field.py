@@ -109,8 +109,8 @@ class Easel:
         down, right = np.gradient(soften(self.relief))
         slope = (0.6 * right + 0.8 * down).clip(-1.6, 1.6)
         shade = np.tanh(slope * 0.9)[..., None]
-        lit = self.color.clip(0, 255) * (1 + 0.30 * np.minimum(shade, 0) + 0.12 * shade.clip(0))
-        lit += 46 * shade.clip(0) ** 2 * (0.35 + lit / 400)
+        lit = self.color.clip(0, 255) * (1 + 0.30 * np.minimum(shade, 0) + 0.15 * shade.clip(0))
+        lit += 54 * shade.clip(0) ** 2 * (0.35 + lit / 400)
         return shrink(lit)
 
 
