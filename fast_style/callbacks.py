@@ -187,6 +187,7 @@ class RunProgressBar(ProgressBar):
         losses = [
             f"{name} {trainer.callback_metrics[f'train/{name}']:.3f}"
             for name in ("total", "content", "style")
+            if f"train/{name}" in trainer.callback_metrics  # not from the very first step on
         ]
         shown = [f"step {trainer.global_step}", *losses, f"{rate:.1f} images/s"]
         self.bar.set_postfix_str(", ".join(shown), refresh=False)

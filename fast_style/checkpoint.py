@@ -150,4 +150,4 @@ def _build(config: Any, path: Path) -> ImageTransformer:
             f"{path} names an impossible network ({str(config)[:100]}): train it anew"
         ) from error
     with torch.device("meta"):
-        return ImageTransformer(widths, blocks)
+        return ImageTransformer(widths, blocks, bool(config.get("adjustable", False)))

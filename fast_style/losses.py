@@ -55,7 +55,8 @@ def content_loss(
 
 
 def style_loss(gram: Tensor, target: Tensor, normalization: Normalization = "relative") -> Tensor:
-    """How far Gram matrices ``(N, C, C)`` of one layer are from the painting's ``(1, C, C)``.
+    """How far Gram matrices ``(N, C, C)`` of one layer are from a target, ``(1, C, C)`` for all of
+    them or ``(N, C, C)``.
 
     Both as `gram_matrix` gives them.
 
@@ -67,7 +68,7 @@ def style_loss(gram: Tensor, target: Tensor, normalization: Normalization = "rel
     """
     error = (gram - target).square().sum((1, 2)).mean()
     if normalization == "relative":
-        return error / target.square().sum().clamp_min(1e-12)
+        return error / target.square().sum((1, 2)).mean().clamp_min(1e-12)
     if normalization == "johnson":
         return error
     return error / 4
@@ -99,6 +100,7 @@ class PerceptualLoss(nn.Module):
         content_layers, style_layers: names as ``relu4_2``. Losses of several layers are averaged
             (``relative``; ``gatys``, whose w_l are 1/5) or summed (``johnson``, section 3.2).
         content_weight, style_weight, tv_weight: factors of the three losses in the total.
+        style_strength: one more factor of the style loss, the painting's own.
         normalization: of all three, see this module.
     """
 
@@ -111,6 +113,7 @@ class PerceptualLoss(nn.Module):
         content_weight: float = 1.0,
         style_weight: float = 10.0,
         tv_weight: float = 0.0,
+        style_strength: float = 1.0,
         normalization: Normalization = "relative",
     ) -> None:
         super().__init__()
@@ -127,7 +130,7 @@ class PerceptualLoss(nn.Module):
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         self.content_weight = content_weight
-        self.style_weight = style_weight
+        self.style_weight = style_weight * style_strength
         self.tv_weight = tv_weight
         self.normalization: Normalization = normalization
         self.vgg = VGGFeatures(network, {*self.content_layers, *self.style_layers}, weights)
@@ -138,8 +141,13 @@ class PerceptualLoss(nn.Module):
         for layer, features in self.vgg(painting, self.style_layers).items():
             self.register_buffer(f"gram_{layer}", gram_matrix(features), persistent=False)
 
-    def forward(self, stylized: Tensor, photos: Tensor) -> dict[str, Tensor]:
+    def forward(self, stylized: Tensor, photos: Tensor, strength: float = 1.0) -> dict[str, Tensor]:
         """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
+
+        Args:
+            stylized, photos: see above.
+            strength: in [0, 1]. Below 1, the target of the style loss lies between the Gram
+                matrices of the photo, at 0, and those of the painting.
 
         Returns:
             Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
@@ -147,14 +155,19 @@ class PerceptualLoss(nn.Module):
         """
         features = self.vgg(stylized)
         with torch.no_grad():
-            targets = self.vgg(photos, self.content_layers)
+            targets = self.vgg(photos, None if strength < 1 else self.content_layers)
+            grams = {layer: self.get_buffer(f"gram_{layer}") for layer in self.style_layers}
+            if strength < 1:
+                for layer, gram in grams.items():
+                    own = gram_matrix(targets[layer])
+                    grams[layer] = torch.lerp(own, gram.expand_as(own), strength)
         content = [
             content_loss(features[layer], targets[layer], self.normalization)
             for layer in self.content_layers
         ]
         style = {
             f"style/{layer}": style_loss(
-                gram_matrix(features[layer]), self.get_buffer(f"gram_{layer}"), self.normalization
+                gram_matrix(features[layer]), grams[layer], self.normalization
             )
             for layer in self.style_layers
         }

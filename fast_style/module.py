@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ class StyleTransfer(pl.LightningModule):
         network: what is trained.
         loss: its style already measured.
         optimizer: makes the optimiser of the network's parameters.
+        seed: of the strengths of the style that an adjustable network learns.
 
     Batches are uint8 ``(N, 3, H, W)``.
     """
@@ -27,20 +29,33 @@ class StyleTransfer(pl.LightningModule):
         network: ImageTransformer,
         loss: PerceptualLoss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.make_optimizer = optimizer
+        self.seed = seed
 
     def forward(self, photos: Tensor) -> Tensor:
         return self.network(photos)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         photos = batch.float() / 255
-        losses = self.loss(self.network(photos), photos)
-        self._log("train", losses)
+        strength = self._strength()
+        losses = self.loss(self.network(photos, strength), photos, strength or 1.0)
+        # Curves of all strengths together would say nothing; Lightning repeats the last value.
+        self._log("train", losses if strength in (None, 1.0) else {})
         return losses["total"]
+
+    def _strength(self) -> float | None:
+        """Full strength in every second step of an adjustable network, any in the others; those
+        that are logged, every so many, are of full strength."""
+        if not self.network.adjustable:
+            return None
+        if self.global_step % 2:
+            return 1.0
+        return float(np.random.default_rng([self.seed, self.global_step]).random())
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Returns the stylized photos, for whoever wants to look at them."""

@@ -21,7 +21,7 @@ from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.module import StyleTransfer
-from fast_style.networks.transformer import ImageTransformer
+from fast_style.networks.transformer import ImageTransformer, at_strength
 from fast_style.stylizer import computes_in_bf16, find_device
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         _check_resumable(cfg.ckpt_path, network)
     loss = instantiate(cfg.loss)
     loss.measure_style(painting)
-    module = StyleTransfer(network, loss, instantiate(cfg.optimizer))
+    module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
 
     recipe = _recipe(cfg)
     name = str(cfg.style.name)
@@ -157,12 +157,15 @@ def _open_painting(image: str) -> Image.Image:
 
 def _start_from(network: ImageTransformer, init: str) -> None:
     start = load_style(init).network
-    if start.config != network.config:
+    adjustable = {"adjustable": network.adjustable}
+    if start.config | adjustable != network.config:
         raise UserError(
             f"init={init} holds a network of {start.config}, not of {network.config}: choose a "
             "model that matches"
         )
-    network.load_state_dict(start.state_dict())
+    # A network that is not adjustable is one at full strength: slopes start from nothing.
+    weights = start.state_dict() if network.adjustable else at_strength(start.state_dict(), 1.0)
+    network.load_state_dict(weights, strict=False)
 
 
 def _check_resumable(ckpt_path: str, network: ImageTransformer) -> None:

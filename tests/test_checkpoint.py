@@ -63,7 +63,7 @@ def test_round_trip(style: TrainedStyle, saved: Path) -> None:
     assert loaded.name == "wave"
     assert loaded.recipe == style.recipe
     assert loaded.losses == style.losses
-    assert loaded.network.config == {"widths": [4, 8, 8], "residual_blocks": 1}
+    assert loaded.network.config == style.network.config
     expected = style.network.state_dict()
     found = loaded.network.state_dict()
     assert found.keys() == expected.keys()
@@ -92,7 +92,9 @@ def test_the_file_is_plain_safetensors_in_half_precision(saved: Path) -> None:
         metadata = file.metadata()
     assert metadata["format"] == "fast_style/1"
     assert metadata["name"] == "wave"
-    assert json.loads(metadata["network"]) == {"widths": [4, 8, 8], "residual_blocks": 1}
+    assert json.loads(metadata["network"]) == {
+        "widths": [4, 8, 8], "residual_blocks": 1, "adjustable": False,
+    }  # fmt: skip
     assert json.loads(metadata["recipe"])["style"]["image"] == "wäve.jpg"
 
 

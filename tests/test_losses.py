@@ -292,6 +292,38 @@ def test_the_painting_itself_has_no_style_loss(
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_without_strength_the_photo_itself_loses_nothing(
+    normalization: Normalization, make_loss: MakeLoss
+) -> None:
+    photos = random(2, 3, 24, 28)
+    losses = make_loss(normalization)(photos, photos, 0.0)
+    assert losses["total"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_strength_moves_the_gram_matrices_from_the_photos_to_the_paintings(
+    normalization: Normalization, make_loss: MakeLoss, painting: Tensor
+) -> None:
+    loss = make_loss(normalization)
+    stylized, photos = random(2, 3, 24, 28), random(2, 3, 24, 28, seed=1)
+    found = loss(stylized, photos, 0.25)
+    for layer in ("relu1_1", "relu2_1"):
+        grams = [gram_matrix(loss.vgg(x)[layer]).double() for x in (stylized, photos, painting)]
+        error = (grams[0] - 0.75 * grams[1] - 0.25 * grams[2]).square().sum((1, 2)).mean()
+        if normalization == "relative":
+            error /= (0.75 * grams[1] + 0.25 * grams[2]).square().sum((1, 2)).mean()
+        if normalization == "gatys":
+            error /= 4
+        assert float(found[f"style/{layer}"]) == pytest.approx(float(error), rel=1e-4)
+
+
+def test_style_strength_is_one_more_factor(make_loss: MakeLoss) -> None:
+    pictures = random(2, 3, 24, 28), random(2, 3, 24, 28, seed=1)
+    double = make_loss(style_weight=10.0, style_strength=2.0)(*pictures)
+    assert torch.equal(double["total"], make_loss(style_weight=20.0)(*pictures)["total"])
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_a_batch_is_the_mean_of_its_pictures(
     normalization: Normalization, make_loss: MakeLoss
 ) -> None:

@@ -15,6 +15,7 @@ from fast_style.networks.transformer import (
     InstanceNorm,
     ReflectedConv,
     UpsampledConv,
+    at_strength,
 )
 
 SIZES = [(16, 16), (16, 31), (17, 18), (19, 64), (20, 21), (33, 47), (64, 48), (101, 37)]
@@ -239,3 +240,45 @@ def test_instance_norm_is_right_on_large_pictures(mean: float, dtype: torch.dtyp
     tolerance = 1e-4 if dtype == torch.float32 else 0.02
     torch.testing.assert_close(normed.double(), expected, rtol=0, atol=tolerance)
     assert abs(float(normed.double().mean())) < tolerance / 10
+
+
+# -------------------------------------------------------------------- the strength of the style
+
+
+@pytest.fixture
+def adjustable() -> ImageTransformer:
+    torch.manual_seed(0)
+    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network
+
+
+def test_no_strength_is_the_photo_and_full_strength_the_style(adjustable: ImageTransformer) -> None:
+    photos = pictures(2, 19, 22)
+    with torch.no_grad():
+        torch.testing.assert_close(adjustable(photos, 0.0), photos, rtol=0, atol=0)
+        torch.testing.assert_close(adjustable(photos, 1.0), adjustable(photos))
+
+
+def test_any_strength_is_a_plain_network_laid_over_the_photo(adjustable: ImageTransformer) -> None:
+    plain = ImageTransformer((4, 8, 8), residual_blocks=1).eval()
+    weights = at_strength(adjustable.state_dict(), 0.25)
+    plain.load_state_dict(weights)
+    norm, slope = (adjustable.get_parameter(f"encoder.1.1.weight{end}") for end in ("", "_slope"))
+    torch.testing.assert_close(plain.get_parameter("encoder.1.1.weight"), norm - 0.75 * slope)
+    photos = pictures(2, 19, 22)
+    with torch.no_grad():
+        expected = 0.25 * plain(photos) + 0.75 * photos
+        torch.testing.assert_close(adjustable(photos, 0.25), expected)
+        assert (plain(photos) - adjustable(photos)).abs().max() > 0.01
+
+
+def test_every_parameter_of_an_adjustable_network_has_a_gradient_at_any_strength(
+    adjustable: ImageTransformer,
+) -> None:
+    for strength in (0.3, 1.0):
+        adjustable.zero_grad()
+        adjustable(pictures(1, 16, 16), strength).sum().backward()
+        assert all(parameter.grad is not None for parameter in adjustable.parameters())

@@ -1,6 +1,7 @@
 """The image transformation network of Johnson et al. 2016, with instance norm."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ class ImageTransformer(nn.Module):
     Args:
         widths: channels at full, half and quarter resolution.
         residual_blocks: residual blocks at quarter resolution.
+        adjustable: whether the strength of the style can be chosen when stylizing: scales and
+            shifts of instance norm then move with it in straight lines (as Babaeizadeh and Ghiasi
+            2018 condition them), and what is painted is laid over the photo.
 
     Shape: takes and gives ``(N, 3, H, W)`` RGB in [0, 1], any H and W of at least
     ``MIN_SIDE`` pixels; the output has the input's H and W, odd ones too.
@@ -25,10 +29,16 @@ class ImageTransformer(nn.Module):
 
     MIN_SIDE = 16
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128), residual_blocks: int = 5) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128),
+        residual_blocks: int = 5,
+        adjustable: bool = False,
+    ) -> None:
         super().__init__()
         self.widths = [int(width) for width in widths]
         self.residual_blocks = int(residual_blocks)
+        self.adjustable = bool(adjustable)
         full, half, quarter = widths
         self.encoder = nn.Sequential(
             ConvBlock(3, full, kernel_size=9),
@@ -41,13 +51,27 @@ class ImageTransformer(nn.Module):
             UpsampleBlock(half, full),
         )
         self.to_rgb = ReflectedConv(full, 3, kernel_size=9, bias=True)
+        if adjustable:
+            for module in self.modules():
+                if isinstance(module, InstanceNorm):
+                    module.make_adjustable()
 
     @property
     def config(self) -> dict[str, object]:
         """The arguments that make a network of this shape."""
-        return {"widths": self.widths, "residual_blocks": self.residual_blocks}
+        return {
+            "widths": self.widths,
+            "residual_blocks": self.residual_blocks,
+            "adjustable": self.adjustable,
+        }
 
-    def forward(self, photos: Tensor) -> Tensor:
+    def forward(self, photos: Tensor, strength: float | None = None) -> Tensor:
+        """Stylize at a strength in [0, 1], from the photo itself to the style in full, which is
+        also what None means; only adjustable networks have any other.
+        """
+        if strength is not None:
+            plain = at_strength(dict(self.named_parameters()), strength)
+            return lay_over(photos, torch.func.functional_call(self, plain, photos), strength)
         height, width = photos.shape[-2:]
         x = self.decoder(self.residuals(self.encoder(photos * 2 - 1)))
         # Each stride rounds odd sizes up, so the decoder ends with up to three rows too many.
@@ -112,6 +136,11 @@ class InstanceNorm(nn.InstanceNorm2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
 
+    def make_adjustable(self) -> None:
+        """Let scale and shift depend on the strength of the style, see `at_strength`."""
+        self.weight_slope = nn.Parameter(torch.zeros_like(self.weight))
+        self.bias_slope = nn.Parameter(torch.zeros_like(self.bias))
+
     def forward(self, x: Tensor) -> Tensor:
         if _learning(x):
             return super().forward(x)
@@ -134,6 +163,23 @@ class InstanceNorm(nn.InstanceNorm2d):
                 rows = picture[..., top:bottom, :]
                 rows.copy_(F.batch_norm(rows, *statistics, eps=self.eps))
         return x
+
+
+def at_strength(weights: Mapping[str, Any], strength: float) -> dict[str, Any]:
+    """The weights of the network that is not adjustable and paints as an adjustable one does at
+    this strength, ahead of `lay_over`; of tensors or arrays by name."""
+    return {
+        name: weight - (1 - strength) * weights[f"{name}_slope"]
+        if f"{name}_slope" in weights
+        else weight
+        for name, weight in weights.items()
+        if not name.endswith("_slope")
+    }
+
+
+def lay_over(photos: Tensor, painted: Tensor, strength: float) -> Tensor:
+    """Painted pictures as a layer of this opacity over their photos."""
+    return torch.lerp(photos, painted.to(photos.dtype), strength)
 
 
 def _learning(x: Tensor) -> bool:
