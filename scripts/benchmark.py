@@ -258,6 +258,7 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
 
     from fast_style.hydra_app import register_resolvers
     from fast_style.resources import CONF
+    from fast_style.training import tune_for
 
     device = batch.device
     register_resolvers()
@@ -271,6 +272,7 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
         loss = instantiate(cfg.loss).to(device)
     loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     optimizer = instantiate(cfg.optimizer)(network.parameters())
+    tune_for(device, network)
 
     def step() -> None:
         optimizer.zero_grad()
