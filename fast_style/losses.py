@@ -12,10 +12,11 @@ the N pictures and returned as a float32 scalar.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from fast_style.errors import UserError
 from fast_style.networks.vgg import VGGFeatures
@@ -31,8 +32,29 @@ def gram_matrix(features: Tensor) -> Tensor:
     """
     _, channels, height, width = features.shape
     with torch.autocast(features.device.type, enabled=False):
-        flat = features.flatten(2).float()
-        return flat @ flat.mT / (channels * height * width)
+        return _Products.apply(features.flatten(2)) / (channels * height * width)
+
+
+class _Products(torch.autograd.Function):
+    """F F^T in float32 of ``(N, C, M)``. Its gradient (D + D^T) F is one product where autograd
+    makes two, and takes bf16 features as they are: rounded to bf16 it is in any case."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        ctx.save_for_backward(flat)
+        wide = flat.float()
+        return wide @ wide.mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        narrow = torch.bfloat16 if flat.dtype == torch.bfloat16 else torch.float32
+        with torch.autocast(flat.device.type, enabled=False):
+            both = (gradient + gradient.mT).to(narrow)
+            if flat.stride(1) == 1:  # channels_last in, channels_last out
+                return (flat.to(narrow).mT @ both).mT.to(flat.dtype)
+            return (both @ flat.to(narrow)).to(flat.dtype)
 
 
 def content_loss(

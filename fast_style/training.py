@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -47,6 +49,27 @@ def best_precision(accelerator: str) -> str:
     else:
         device = find_device(accelerator)
     return "bf16-mixed" if computes_in_bf16(device) else "32-true"
+
+
+def tune_for(device: torch.device, network: ImageTransformer) -> None:
+    """Set this process up to train fast on a device."""
+    if device.type == "cuda":
+        # Tensor cores read channels_last, and multiply float32 only as TF32, in which products of
+        # bf16 features (Gram matrices) lose nothing.
+        network.to(memory_format=torch.channels_last)
+        torch.set_float32_matmul_precision("high")
+    elif device.type == "cpu" and sys.platform == "linux":
+        # glibc would give each large tensor back to the system when it is freed, and the next step
+        # would get the memory page by page, filled with zeros. Other C libraries have no mallopt.
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+# As malloc.h numbers them.
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
 
 
 def train(cfg: DictConfig) -> TrainingResult:
@@ -102,6 +125,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         cfg.trainer.precision,
         output_dir,
     )
+    tune_for(trainer.strategy.root_device, network)
     started = time.monotonic()
     with warnings.catch_warnings():
         # Lightning's advice: more loader processes, and a length for a loader that has no end.

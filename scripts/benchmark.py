@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # that started it.
 
 OURS, OURS_FP32, PLAIN = "ours", "ours, float32", "plain, float32"
+OURS_LOADING, PLAIN_LOADING = "ours, from files", "plain, from files"
+COCO = 118_287  # photos in COCO's train2017
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 WARM_UP = 2
 
@@ -60,6 +63,8 @@ def main() -> None:
 
     \b
     python scripts/benchmark.py train                     as the quickstart trains
+    python scripts/benchmark.py train --photos DIR        from the files on
+    python scripts/benchmark.py data --photos DIR         from the files to batches
     python scripts/benchmark.py stylize                   a picture of 1920 x 1080
     OMP_NUM_THREADS=1 python scripts/benchmark.py ...     on one core
 
@@ -88,15 +93,37 @@ def main() -> None:
     help="Ours, from conf/loss; VGG19 runs with random weights, which take the same time. The "
     "plain one always measures VGG16 to relu4_3.",
 )
-def train(size: int, batch: int, steps: int, rounds: int, device: str, loss: str) -> None:
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="Measure also whole training loops on these photos, reading them included.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Length of those loops; by default so many steps as --steps.",
+)
+def train(
+    size: int,
+    batch: int,
+    steps: int,
+    rounds: int,
+    device: str,
+    loss: str,
+    photos: str | None,
+    minutes: float | None,
+) -> None:
     """Measure one training step: forward, loss, backward, Adam.
 
     Ours is experiment=quickstart without Lightning around it. The photos are random and already in
-    memory: reading them is not measured.
+    memory: reading them is not measured, but in the loops of --photos. There, ours is what
+    `fast-style train` does, and the plain one reads as it is usually written: in the process that
+    trains, with torchvision's ImageFolder, Resize, CenterCrop and ToTensor.
     """
     task = {"task": "train", "size": size, "batch": batch, "steps": steps, "device": device}
-    task["loss"] = loss
-    measured = _measure(task, rounds)
+    task |= {"loss": loss, "photos": photos, "minutes": minutes}
+    loading = (OURS_LOADING, PLAIN_LOADING) if photos else ()
+    measured = _measure(task, rounds, (OURS, OURS_FP32, PLAIN, *loading))
     click.echo(f"one step on {batch} photos of {size} x {size} px; ours with {loss}")
     if loss == "vgg19":
         click.echo("VGG19 with random weights: for timing only")
@@ -111,6 +138,64 @@ def train(size: int, batch: int, steps: int, rounds: int, device: str, loss: str
         for name, results in measured.items()
     ]
     _print_table(rows)
+    for name in loading:
+        hours = 2 * COCO * _median(measured[name], "seconds") / batch / 3600
+        click.echo(f"{name}: at this rate two epochs of COCO's train2017 take {hours:.2f} h")
+
+
+@main.command()
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="A folder of photos; by default the bundled ones.",
+)
+@click.option("--size", type=click.IntRange(32), default=256, show_default=True, help="px a side.")
+@click.option(
+    "--count", type=click.IntRange(64), default=1000, show_default=True, help="Photos to read."
+)
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True)
+@rounds_option
+def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -> None:
+    """Measure reading photos: from files to batches of 16, without training.
+
+    The photos are saved anew as COCO has them, JPEG of 640 x 480 px, and linked to until there are
+    as many as in train2017. They are read from the system's cache. Without --workers, one process
+    reads, so that the figures are those of one core.
+    """
+    from PIL import ImageOps
+
+    from fast_style.images import find_pictures, open_picture
+    from fast_style.resources import PHOTOS
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "saved"
+        linked = Path(folder) / "data" / "train2017"  # ImageFolder wants a folder for each class
+        saved.mkdir()
+        linked.mkdir(parents=True)
+        paths = find_pictures(Path(photos) if photos else PHOTOS)
+        for number, path in enumerate(tqdm(paths, leave=False, disable=None)):
+            picture = ImageOps.fit(open_picture(path), (640, 480))
+            picture.save(saved / f"{number}.jpg", quality=90)
+        for number in range(COCO):
+            (linked / f"{number:012}.jpg").symlink_to(saved / f"{number % len(paths)}.jpg")
+        task = {"task": "data", "folder": str(linked), "size": size, "count": count}
+        task |= {"workers": workers, "device": "cpu"}
+        measured = _measure(task, rounds, (OURS, *TORCHVISION))
+    click.echo(f"crops of {size} px from {len(paths)} photos of 640 x 480 px, {workers} workers")
+    _print_table(
+        [
+            {
+                "": name,
+                "photos/s": f"{1 / _median(results, 'seconds'):.0f}",
+                **_timing("s/photo", results, measured[TORCHVISION[-1]]),
+                "s to the first batch": f"{_median(results, 'start'):.2f}",
+            }
+            for name, results in measured.items()
+        ]
+    )
+
+
+TORCHVISION = ("torchvision, random crops", "torchvision, Resize and CenterCrop")
 
 
 @main.command()
@@ -160,9 +245,11 @@ def stylize(width: int, height: int, repeats: int, rounds: int, device: str, mod
     click.echo(f"ours against itself in float32, untrained: {agreement['psnr']:.1f} dB PSNR")
 
 
-def _measure(task: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
+def _measure(
+    task: dict[str, Any], rounds: int, contenders: Sequence[str] = (OURS, OURS_FP32, PLAIN)
+) -> dict[str, list[dict[str, Any]]]:
     """Results of each contender, who take turns; says on which machine."""
-    measured: dict[str, list[dict[str, Any]]] = {OURS: [], OURS_FP32: [], PLAIN: []}
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     turns = [name for _ in range(rounds) for name in measured]
     for name in tqdm(turns, leave=False, disable=None):
         measured[name].append(_run_worker({**task, "contender": name}))
@@ -221,7 +308,8 @@ def worker(task: dict[str, Any]) -> None:
     except UserError as error:
         click.echo(f"benchmark: {error}", err=True)
         sys.exit(2)
-    measure = {"train": _train, "stylize": _stylize, "agreement": _agreement}[task["task"]]
+    tasks = {"train": _train, "data": _data, "stylize": _stylize, "agreement": _agreement}
+    measure = tasks[task["task"]]
     torch.manual_seed(0)
     result = measure(task, device)
     click.echo(json.dumps({**result, "machine": _machine(device)}))
@@ -230,10 +318,14 @@ def worker(task: dict[str, Any]) -> None:
 def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
+    if task["contender"] == OURS_LOADING:
+        return _our_run(task, device)
+    if task["contender"] == PLAIN_LOADING:
+        return _plain_run(task, device)
     shape = (task["batch"], 3, task["size"], task["size"])
     batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     if task["contender"] == PLAIN:
-        step, precision = _plain_training(batch), "32-true"
+        step, precision = _plain_training(repeat(batch.float()), device), "32-true"
     else:
         from fast_style.training import best_precision
 
@@ -251,6 +343,107 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     }
 
 
+def _our_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Seconds a step of `fast-style train`, between its own logs, loader and logging included."""
+    from hydra import compose, initialize_config_dir
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from fast_style.hydra_app import register_resolvers
+    from fast_style.resources import CONF
+    from fast_style.training import train
+
+    before = _reset_peak(device)
+    register_resolvers()
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = ["experiment=quickstart", f"loss={task['loss']}", "data=photos"]
+        overrides += [f"data.dir='{task['photos']}'", f"data.size={task['size']}"]
+        overrides += [f"data.batch_size={task['batch']}", f"output_dir={folder}/run"]
+        overrides += [f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}"]
+        overrides += ["trainer.log_every_n_steps=1", "trainer.val_check_interval=1000000000"]
+        if task["minutes"] is None:
+            overrides += [f"trainer.max_steps={WARM_UP + task['steps']}"]
+        else:
+            overrides += [f"callbacks.schedule.minutes={task['minutes']}", "trainer.max_steps=-1"]
+        if task["loss"] == "vgg19":
+            overrides += [f"loss.weights={folder}/vgg19.safetensors"]
+            _write_random_vgg19(Path(folder) / "vgg19.safetensors")
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", overrides)
+        train(cfg)
+        log = EventAccumulator(f"{folder}/run/tensorboard").Reload()
+        steps = log.Scalars("train_speed/images_per_second")[WARM_UP - 1 :]
+    seconds = (steps[-1].wall_time - steps[0].wall_time) / (steps[-1].step - steps[0].step)
+    precision = cfg.trainer.precision
+    return {"seconds": seconds, "before": before, "peak": _peak(device), "precision": precision}
+
+
+def _plain_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Seconds a step of the plain loop that reads its photos itself, one after the other."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    before = _reset_peak(device)
+    size, batch_size = task["size"], task["batch"]
+    steps = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor()]
+    transform = transforms.Compose([*steps, transforms.Lambda(lambda x: x.mul(255))])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "photos").symlink_to(task["photos"])
+        loader = DataLoader(datasets.ImageFolder(folder, transform), batch_size)
+        batches = (photos.to(device) for _ in repeat(None) for photos, _ in loader)
+        step = _plain_training(batches, device)
+        for _ in range(WARM_UP):
+            step()
+        started, done = time.perf_counter(), 0
+        limit = task["minutes"] and 60 * task["minutes"]
+        while time.perf_counter() - started < limit if limit else done < task["steps"]:
+            _time(step, device)
+            done += 1
+        seconds = (time.perf_counter() - started) / done
+    return {"seconds": seconds, "before": before, "peak": _peak(device), "precision": "32-true"}
+
+
+def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Seconds a photo takes from its file into a batch, and from nothing to the first batch."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    torch.set_num_threads(1)
+    folder, size, workers = Path(task["folder"]), task["size"], task["workers"]
+    started = time.perf_counter()
+    loader: DataLoader[Any]
+    if task["contender"] == OURS:
+        import pytorch_lightning as pl
+
+        from fast_style.data import ContentData
+
+        content = ContentData(str(folder), size, batch_size=16, workers=workers)
+        content.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        loader = content.train_dataloader()
+    else:
+        steps = (
+            [
+                transforms.RandomResizedCrop(size, (0.25, 1), (1, 1)),
+                transforms.RandomHorizontalFlip(),
+            ]
+            if task["contender"] == TORCHVISION[0]
+            else [transforms.Resize(size), transforms.CenterCrop(size)]
+        )
+        transform = transforms.Compose([*steps, transforms.ToTensor()])
+        photos = datasets.ImageFolder(str(folder.parent), transform)
+        loader = DataLoader(photos, 16, num_workers=workers)
+    batches = iter(loader)
+    next(batches)
+    start = time.perf_counter() - started
+    for _ in range(WARM_UP):
+        next(batches)
+    started = time.perf_counter()
+    count = -(-task["count"] // 16)
+    for _ in range(count):
+        next(batches)
+    return {"seconds": (time.perf_counter() - started) / (16 * count), "start": start}
+
+
 def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callable[[], None]:
     import torch
     from hydra import compose, initialize_config_dir
@@ -258,6 +451,7 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
 
     from fast_style.hydra_app import register_resolvers
     from fast_style.resources import CONF
+    from fast_style.training import tune_for
 
     device = batch.device
     register_resolvers()
@@ -271,6 +465,7 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
         loss = instantiate(cfg.loss).to(device)
     loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     optimizer = instantiate(cfg.optimizer)(network.parameters())
+    tune_for(device, network)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -300,7 +495,8 @@ def _write_random_vgg19(path: Path) -> None:
     save_file(tensors, path)
 
 
-def _plain_training(batch: torch.Tensor) -> Callable[[], None]:
+def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Callable[[], None]:
+    """A step on the next batch, RGB in [0, 255]."""
     import torch
     import torch.nn.functional as F
 
@@ -311,7 +507,6 @@ def _plain_training(batch: torch.Tensor) -> Callable[[], None]:
         flat = x.view(number, channels, height * width)
         return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
 
-    device = batch.device
     network = _plain_network().to(device)
     vgg = VGGFeatures("vgg16", STYLE_LAYERS, "bundled").to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -321,7 +516,7 @@ def _plain_training(batch: torch.Tensor) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad()
-        photos = batch.float()
+        photos = next(batches)
         stylized = network(photos)
         found, wanted = vgg(stylized / 255), vgg(photos / 255)
         content = 1e5 * F.mse_loss(found["relu2_2"], wanted["relu2_2"])

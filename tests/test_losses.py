@@ -84,6 +84,26 @@ def test_gram_matrix_is_summed_in_float32(dtype: torch.dtype) -> None:
     torch.testing.assert_close(gram, torch.full((1, 2, 2), 800.0))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-3), (torch.float16, 1e-3)]
+)
+def test_gram_matrix_and_its_gradient_equal_float64s(
+    dtype: torch.dtype, tolerance: float, memory_format: torch.memory_format
+) -> None:
+    features = random(2, 16, 33, 40).to(dtype).to(memory_format=memory_format).requires_grad_()
+    weights = random(2, 16, 16, seed=1) - 0.5  # not symmetric, as no gradient need be
+    gram = gram_matrix(features)
+    (gradient,) = torch.autograd.grad(gram, features, weights)
+    assert gradient.is_contiguous(memory_format=memory_format)
+    flat = features.detach().double().flatten(2).requires_grad_()
+    exact = torch.einsum("nik,njk->nij", flat, flat) / (16 * 33 * 40)
+    (expected,) = torch.autograd.grad(exact, flat, weights.double())
+    # The features are given in 16 bits, but nothing is lost in summing their products.
+    torch.testing.assert_close(gram.double(), exact, rtol=1e-5, atol=1e-9)
+    assert (gradient.flatten(2) - expected).norm() < tolerance * expected.norm()
+
+
 def test_losses_under_autocast_are_float32() -> None:
     features, target = random(1, 4, 16, 16).bfloat16(), random(1, 4, 16, 16, seed=1).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):

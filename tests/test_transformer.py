@@ -14,6 +14,7 @@ from fast_style.networks.transformer import (
     ImageTransformer,
     InstanceNorm,
     ReflectedConv,
+    ToRGB,
     UpsampledConv,
     at_strength,
 )
@@ -126,6 +127,24 @@ def test_reflected_conv_reflects_at_the_border(
     reference.load_state_dict(conv.state_dict())
     torch.testing.assert_close(conv(x), reference(x))
     assert conv(x).shape[-2:] == (-(-height // stride), -(-width // stride))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 19), (17, 18), (21, 23)])
+def test_last_layer_learns_as_a_plain_convolution_does(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    layer = ToRGB(5, 3, kernel_size=9, bias=True).double()
+    x = torch.randn(2, 5, height, width, dtype=torch.double, requires_grad=True)
+    weights = torch.randn(2, 3, height, width, dtype=torch.double)
+    plain = F.conv2d(F.pad(x, (4,) * 4, mode="reflect"), layer.weight, layer.bias)
+    found = layer(x)
+    torch.testing.assert_close(found, plain)
+    assert layer.bias is not None
+    of = (x, layer.weight, layer.bias)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, of, weights), torch.autograd.grad(plain, of, weights)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain)
 
 
 def test_every_instance_norm_gives_zero_mean_and_unit_variance(network: ImageTransformer) -> None:

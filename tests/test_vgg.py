@@ -3,6 +3,7 @@
 import os
 import urllib.request
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -77,14 +78,14 @@ def test_features_equal_torchvisions(
     features: nn.Sequential = request.getfixturevalue(network)
     path = tmp_path / f"weights{suffix}"
     (torch.save if suffix == ".pth" else save_file)(state(features), path)
-    vgg = VGGFeatures(network, RELUS[network], str(path))
+    vgg = VGGFeatures(network, RELUS[network], str(path)).double()
     with torch.no_grad():
-        found = vgg(pictures)
-        expected = reference(features, pictures, RELUS[network])
+        found = vgg(pictures.double())
+        expected = reference(deepcopy(features).double(), pictures.double(), RELUS[network])
     assert found.keys() == expected.keys()
     for name in expected:
         assert expected[name].std() > 0.01, name
-        torch.testing.assert_close(found[name], expected[name])
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-6)
 
 
 def test_a_subset_of_the_layers_is_the_same_and_cheaper(
@@ -122,6 +123,35 @@ def test_vgg_is_frozen_and_in_no_checkpoint(pictures: Tensor) -> None:
     vgg(pictures)["relu2_1"].square().mean().backward()
     assert pictures.grad is not None
     assert (pictures.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+def test_autocast_computes_with_weights_rounded_once(pictures: Tensor) -> None:
+    vgg = VGGFeatures("vgg16", ["relu1_1", "relu2_1"], "bundled")
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():  # as validation does, before or after training
+            vgg(pictures)
+        found = vgg(pictures.requires_grad_())
+    found["relu2_1"].sum().backward()
+    with torch.no_grad():
+        whole = vgg(pictures)  # float32 again, and not with the rounded weights
+        expected = deepcopy(vgg).double()(pictures.double())
+    for name, features in expected.items():
+        assert found[name].dtype == torch.bfloat16
+        assert (found[name] - features).norm() < 0.01 * features.norm()
+        assert (whole[name] - features).norm() < 1e-5 * features.norm()
+        assert found[name].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_rounded_weights_follow_the_module(pictures: Tensor) -> None:
+    vgg = VGGFeatures("vgg16", ["relu1_1"], "bundled")
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            vgg(pictures)
+        vgg._apply(lambda tensor: 2 * tensor)  # as moving to a device would, all buffers
+        expected = vgg(pictures)["relu1_1"]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = vgg(pictures)["relu1_1"]
+    assert (found - expected).norm() < 0.01 * expected.norm()
 
 
 def test_buffers_follow_the_module(pictures: Tensor) -> None:

@@ -50,7 +50,7 @@ class ImageTransformer(nn.Module):
             UpsampleBlock(quarter, half),
             UpsampleBlock(half, full),
         )
-        self.to_rgb = ReflectedConv(full, 3, kernel_size=9, bias=True)
+        self.to_rgb = ToRGB(full, 3, kernel_size=9, bias=True)
         if adjustable:
             for module in self.modules():
                 if isinstance(module, InstanceNorm):
@@ -98,6 +98,27 @@ class ReflectedConv(nn.Conv2d):
             above, below = max(-first, 0), max(last - height, 0)
             out.add(super().forward(F.pad(rows, (margin, margin, above, below), mode="reflect")))
         return out.whole
+
+
+class ToRGB(ReflectedConv):
+    """A `ReflectedConv` of few outputs. Processors multiply for 16 outputs or none: while learning
+    it makes 2 x 2 pixels at once, as four times the outputs of a kernel wider by one that moves by
+    two, with the same numbers in a third of the time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _learning(x):
+            return super().forward(x)
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (self.margin,) * 4, mode="reflect")
+        padded = F.pad(padded, (0, width % 2, 0, height % 2))
+        kernels = [
+            F.pad(self.weight, (right, 1 - right, down, 1 - down))
+            for down in (0, 1)
+            for right in (0, 1)
+        ]
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        out = F.conv2d(padded, torch.stack(kernels, 1).flatten(0, 1), bias, stride=2)
+        return F.pixel_shuffle(out, 2)[..., :height, :width]
 
 
 class UpsampledConv(nn.Conv2d):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -32,6 +33,8 @@ class VGGFeatures(nn.Module):
     buffers outside the state dict: they follow the module to its device, no optimiser can see them,
     and no checkpoint carries them. Gradients flow through to the pictures alone. One departure from
     torchvision's models: the first layer repeats the picture's edge where they pad with zeros.
+    Features come in the channels_last memory format, in which max pooling is many times faster on a
+    CPU and convolutions need not rearrange what they read.
 
     Args:
         network: ``vgg16`` or ``vgg19``.
@@ -53,7 +56,10 @@ class VGGFeatures(nn.Module):
         self.plan = layer_plan(network, self.layers)
         tensors = _select(_read_weights(network, weights), self.plan, weights)
         for name, tensor in tensors.items():
+            if tensor.ndim == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
             self.register_buffer(_buffer_name(name), tensor, persistent=False)
+        self.narrow: dict[tuple[str, torch.dtype], Tensor] = {}
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -71,8 +77,8 @@ class VGGFeatures(nn.Module):
             if name == "pool":
                 x = F.max_pool2d(x, 2)
                 continue
-            weight = self.get_buffer(_buffer_name(f"features.{index}.weight"))
-            bias = self.get_buffer(_buffer_name(f"features.{index}.bias"))
+            weight = self._tensor(f"features.{index}.weight")
+            bias = self._tensor(f"features.{index}.bias")
             if index == 0:
                 # Zeros around a picture are a grey frame, and networks trained against that paint
                 # one themselves.
@@ -85,6 +91,23 @@ class VGGFeatures(nn.Module):
                 if len(features) == len(wanted):
                     break
         return features
+
+    def _tensor(self, name: str) -> Tensor:
+        """A weight or bias in the precision that is computed in. Autocast would convert it at each
+        use anew: it keeps copies only of what is trained."""
+        buffer = self.get_buffer(_buffer_name(name))
+        device = buffer.device.type
+        if buffer.dtype != torch.float32 or not torch.is_autocast_enabled(device):
+            return buffer
+        key = (name, torch.get_autocast_dtype(device))
+        if key not in self.narrow:
+            with torch.inference_mode(False):  # made while validating, it is trained with as well
+                self.narrow[key] = buffer.to(key[1])
+        return self.narrow[key]
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> VGGFeatures:
+        self.narrow.clear()  # moved to another device or precision, the copies are not
+        return super()._apply(fn, recurse)
 
 
 def _buffer_name(tensor_name: str) -> str:
