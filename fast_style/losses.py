@@ -138,6 +138,11 @@ class PerceptualLoss(nn.Module):
         for layer, features in self.vgg(painting, self.style_layers).items():
             self.register_buffer(f"gram_{layer}", gram_matrix(features), persistent=False)
 
+    @torch.no_grad()
+    def content_of(self, photos: Tensor) -> dict[str, Tensor]:
+        """What the content loss compares with: features of photos ``(N, 3, H, W)`` by layer."""
+        return self.vgg(photos, self.content_layers)
+
     def forward(self, stylized: Tensor, photos: Tensor) -> dict[str, Tensor]:
         """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
 
@@ -145,9 +150,12 @@ class PerceptualLoss(nn.Module):
             Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
             ``style/{layer}`` for each style layer.
         """
+        return self.against(self.content_of(photos), stylized)
+
+    def against(self, targets: dict[str, Tensor], stylized: Tensor) -> dict[str, Tensor]:
+        """As `forward`, with the photos' features from `content_of`, computed once for many
+        looks at the same photos."""
         features = self.vgg(stylized)
-        with torch.no_grad():
-            targets = self.vgg(photos, self.content_layers)
         content = [
             content_loss(features[layer], targets[layer], self.normalization)
             for layer in self.content_layers
