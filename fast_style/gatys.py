@@ -50,7 +50,8 @@ def optimize(
     autocast = torch.autocast(device, precision, enabled=precision != torch.float32)
     with autocast:
         targets = loss.content_of(photos)
-    pixels = start.detach().float().clone().requires_grad_()
+    # L-BFGS views gradients as flat, which channels_last ones cannot be.
+    pixels = start.detach().float().clone(memory_format=torch.contiguous_format).requires_grad_()
     best, lowest, count, scale = start.detach(), float("inf"), 0, 1.0
 
     def evaluate() -> Tensor:
