@@ -323,9 +323,8 @@ def optimize_file(
     place = find_device(device)
     precision = torch.bfloat16 if computes_in_bf16(place) else torch.float32
     loss = load_loss(overrides).to(place)
-    target = resize_picture(photograph, size)
-    _check_memory(target, place, precision)
-    _check_writable(out, target)
+    _check_memory(photograph, size, place, precision)
+    _check_writable(out, resize_picture(photograph, size))
     writer = SummaryWriter(log) if log is not None else None
     losses: dict[str, float] = {}
     with (
@@ -363,8 +362,8 @@ def optimize_file(
             )
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"a picture of {target.width} x {target.height} px does not fit into the memory of "
-                f"{place}: make it smaller with --size, or use --device cpu"
+                f"a picture of {size} px does not fit into the memory of {place}: make it smaller "
+                "with --size, or use --device cpu"
             ) from error
     save_picture(picture, out)
     if writer is not None:
@@ -380,14 +379,16 @@ def _log(writer: SummaryWriter, progress: Progress) -> None:
         writer.add_image("pictures/optimized", progress.picture[0], progress.evaluation)
 
 
-def _check_memory(picture: Image.Image, device: torch.device, precision: torch.dtype) -> None:
+def _check_memory(
+    photo: Image.Image, size: int, device: torch.device, precision: torch.dtype
+) -> None:
     """Refuse what the system would kill us for; GPUs refuse by themselves."""
-    needed = picture.width * picture.height * BYTES_PER_PIXEL[precision]
+    needed = size * _shorter(photo, size) * BYTES_PER_PIXEL[precision]
     free = psutil.virtual_memory().available
     if device.type == "cpu" and needed > free:
         raise UserError(
-            f"a picture of {picture.width} x {picture.height} px needs about {needed / 1e9:.0f} GB "
-            f"of memory and {free / 1e9:.0f} GB are free: make it smaller with --size"
+            f"a picture of {size} px needs about {needed / 1e9:.0f} GB of memory and "
+            f"{free / 1e9:.0f} GB are free: make it smaller with --size"
         )
 
 
