@@ -216,7 +216,7 @@ def stylize(
 @click.option(
     "--iterations",
     type=click.IntRange(1),
-    default=100,
+    default=50,
     show_default=True,
     help="Evaluations of the loss at each size, from coarse to fine.",
 )

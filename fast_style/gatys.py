@@ -163,7 +163,7 @@ def stylize(
     style_size: int | None = None,
     start: Start = "photo",
     optimizer: Optimizer = "lbfgs",
-    iterations: int = 100,
+    iterations: int = 50,
     seed: int = 0,
     precision: torch.dtype = torch.float32,
     on_evaluation: Callable[[Progress], bool | None] | None = None,
@@ -292,7 +292,7 @@ def optimize_file(
     style_size: int | None = None,
     start: str = "photo",
     optimizer: Optimizer = "lbfgs",
-    iterations: int = 100,
+    iterations: int = 50,
     seed: int = 0,
     device: str = "auto",
     overrides: Sequence[str] = (),
@@ -401,8 +401,7 @@ def _check_writable(out: Path, picture: Image.Image) -> None:
         save_picture(picture, probe)
     except UserError as error:
         raise UserError(str(error).replace(str(probe), str(out))) from error
-    finally:
-        probe.unlink(missing_ok=True)
+    probe.unlink()
 
 
 @contextmanager
