@@ -249,7 +249,7 @@ def optimize(
     device: str,
     log: Path | None,
 ) -> None:
-    """Paint PHOTO in the style of PAINTING by changing its pixels, in minutes, with no network
+    """Paint PHOTO in the style of PAINTING by changing its pixels: slow, but with no network
     trained (Gatys et al. 2016).
 
     Ctrl-C ends early and keeps what there is. What is aimed at is said as in training:
