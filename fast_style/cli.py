@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -44,6 +45,7 @@ def main() -> None:
     fast-style demo                                       the whole road in five minutes
     fast-style stylize photo.jpg --style starry-night     with a style that is shipped
     fast-style train style=mine.jpg data.dir=photos       a network for your painting
+    fast-style optimize photo.jpg painting.jpg            one picture, slowly, without a network
     """
 
 
@@ -175,6 +177,108 @@ def stylize(
         )
     if failures:
         sys.exit(WRONG_INPUT)
+
+
+@main.command(options_metavar="[OPTIONS]")
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.argument("painting", type=click.Path(path_type=Path))
+@click.argument("loss", nargs=-1, metavar="[loss.KEY=VALUE]...")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("optimized.png"),
+    show_default=True,
+    help="The picture to write.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(32, 20_000),
+    default=512,
+    show_default=True,
+    help="Longer side of the picture in pixels. Twice the size takes four times as long.",
+)
+@click.option(
+    "--style-size",
+    type=click.IntRange(32, 20_000),
+    help="Longer side of the painting in pixels, by default that of the picture. Larger makes "
+    "larger strokes.",
+)
+@click.option(
+    "--start",
+    default="photo",
+    show_default=True,
+    help="What is changed: photo, noise, or a picture's file, as one that `stylize` made.",
+)
+@click.option(
+    "--optimizer", type=click.Choice(["lbfgs", "adam"]), default="lbfgs", show_default=True
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Evaluations of the loss at each size, from coarse to fine.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the noise.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    help="A folder for losses and previews: watch with tensorboard --logdir.",
+)
+def optimize(
+    photo: Path,
+    painting: Path,
+    loss: tuple[str, ...],
+    out: Path,
+    size: int,
+    style_size: int | None,
+    start: str,
+    optimizer: Literal["lbfgs", "adam"],
+    iterations: int,
+    seed: int,
+    device: str,
+    log: Path | None,
+) -> None:
+    """Paint PHOTO in the style of PAINTING by changing its pixels: slow, but with no network
+    trained (Gatys et al. 2016).
+
+    Ctrl-C ends early and keeps what there is. What is aimed at is said as in training:
+
+    \b
+    loss.style_weight=100    more of the painting
+    loss.style_weight=10     more of the photo
+    loss.tv_weight=0         no smoothing
+    loss=vgg19               Gatys' own network: 550 MB are downloaded once
+    """
+    started = time.monotonic()
+    from fast_style.gatys import optimize_file
+
+    losses = optimize_file(
+        photo,
+        painting,
+        out,
+        size,
+        style_size,
+        start,
+        optimizer,
+        iterations,
+        seed,
+        device,
+        loss,
+        log,
+    )
+    shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
+    click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
 
 
 @main.command()

@@ -11,7 +11,10 @@ Pictures are ``(N, 3, H, W)`` RGB in [0, 1], features ``(N, C, H, W)``; each los
 the N pictures and returned as a float32 scalar.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -111,6 +114,15 @@ def total_variation(pictures: Tensor, normalization: Normalization = "relative")
     return (down.sum(1) + across.sum(1)).mean()
 
 
+@dataclass
+class Targets:
+    """What stylized pictures are compared with: features by content layer ``(N, C, H, W)``, Gram
+    matrices by style layer ``(1, C, C)`` or ``(N, C, C)``."""
+
+    content: dict[str, Tensor]
+    grams: dict[str, Tensor]
+
+
 class PerceptualLoss(nn.Module):
     """Content, style and total variation against a frozen VGG, weighted and summed.
 
@@ -163,33 +175,43 @@ class PerceptualLoss(nn.Module):
         for layer, features in self.vgg(painting, self.style_layers).items():
             self.register_buffer(f"gram_{layer}", gram_matrix(features), persistent=False)
 
-    def forward(self, stylized: Tensor, photos: Tensor, strength: float = 1.0) -> dict[str, Tensor]:
-        """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
+    @torch.no_grad()
+    def targets_of(self, photos: Tensor, strength: float = 1.0) -> Targets:
+        """What pictures stylized from photos ``(N, 3, H, W)`` are compared with.
 
         Args:
-            stylized, photos: see above.
+            photos: RGB in [0, 1].
             strength: in [0, 1]. Below 1, the target of the style loss lies between the Gram
                 matrices of the photo, at 0, and those of the painting.
+        """
+        grams = {layer: self.get_buffer(f"gram_{layer}") for layer in self.style_layers}
+        if strength == 1:
+            return Targets(self.vgg(photos, self.content_layers), grams)
+        features = self.vgg(photos)
+        for layer, gram in grams.items():
+            own = gram_matrix(features[layer])
+            grams[layer] = torch.lerp(own, gram.expand_as(own), strength)
+        return Targets({layer: features[layer] for layer in self.content_layers}, grams)
+
+    def forward(self, stylized: Tensor, photos: Tensor, strength: float = 1.0) -> dict[str, Tensor]:
+        """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
 
         Returns:
             Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
             ``style/{layer}`` for each style layer.
         """
+        return self.against(self.targets_of(photos, strength), stylized)
+
+    def against(self, targets: Targets, stylized: Tensor) -> dict[str, Tensor]:
+        """As `forward`, with what `targets_of` computed once for many looks at the same photos."""
         features = self.vgg(stylized)
-        with torch.no_grad():
-            targets = self.vgg(photos, None if strength < 1 else self.content_layers)
-            grams = {layer: self.get_buffer(f"gram_{layer}") for layer in self.style_layers}
-            if strength < 1:
-                for layer, gram in grams.items():
-                    own = gram_matrix(targets[layer])
-                    grams[layer] = torch.lerp(own, gram.expand_as(own), strength)
         content = [
-            content_loss(features[layer], targets[layer], self.normalization)
+            content_loss(features[layer], targets.content[layer], self.normalization)
             for layer in self.content_layers
         ]
         style = {
             f"style/{layer}": style_loss(
-                gram_matrix(features[layer]), grams[layer], self.normalization
+                gram_matrix(features[layer]), targets.grams[layer], self.normalization
             )
             for layer in self.style_layers
         }

@@ -434,7 +434,7 @@ def test_version() -> None:
     assert "0.1.0" in result.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["stylize"], ["demo"], ["styles"]])
+@pytest.mark.parametrize("command", [[], ["stylize"], ["demo"], ["optimize"], ["styles"]])
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -493,7 +493,9 @@ def test_help_of_scripts(tmp_path: Path, script: str) -> None:
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("command", [["--help"], ["stylize", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], *([name, "--help"] for name in ("stylize", "demo", "optimize"))]
+)
 def test_help_does_not_wait_for_pytorch(tmp_path: Path, command: list[str]) -> None:
     code = (
         "import sys; from fast_style.cli import main; "
