@@ -147,7 +147,7 @@ def stylize(
     """
     from tqdm import tqdm
 
-    from fast_style.batch import plan_files, stylize_file
+    from fast_style.batch import plan_files, stylize_files
 
     failures: list[UserError] = []
 
@@ -163,12 +163,13 @@ def stylize(
     started = time.monotonic()
     done = 0
     disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
-    for source, target in tqdm(pairs, unit="picture", disable=disable, leave=False):
-        try:
-            stylize_file(stylizer, source, target, size)
-            done += 1
-        except UserError as error:
-            report(error)
+    with tqdm(total=len(pairs), unit="picture", disable=disable, leave=False) as progress:
+        for error in stylize_files(stylizer, pairs, size) if pairs else ():
+            if error is None:
+                done += 1
+            else:
+                report(error)
+            progress.update()
     if done:
         where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
         click.echo(

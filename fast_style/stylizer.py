@@ -41,12 +41,10 @@ class Stylizer:
         UserError: if the style or the device cannot be had.
     """
 
-    def __init__(
-        self, style: str | Path, device: str = "auto", precision: str = "auto"
-    ) -> None:
+    def __init__(self, style: str | Path, device: str = "auto", precision: str = "auto") -> None:
         if precision not in ("auto", "float32"):
             raise ValueError(f"precision is auto or float32, not {precision}")
-        self.device = "cpu" if _is_cpu(device) else find_device(device).type
+        self.device = "cpu" if _is_cpu(device) else str(find_device(device))
         if self.device == "cpu":
             from fast_style.networks import openvino
 
@@ -113,7 +111,9 @@ class Stylizer:
         self._check(width, height)
         given = photos.to(self.device, self._dtype, memory_format=torch.channels_last)
         try:
-            with torch.no_grad():  # what inference_mode gives could be neither changed nor learned from
+            with (
+                torch.no_grad()
+            ):  # what inference_mode gives could be neither changed nor learned from
                 return self._network(given)
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -147,7 +147,7 @@ BYTES_IN_BF16, BYTES_IN_FLOAT32 = 5, 10
 def _is_cpu(device: str) -> bool:
     """Whether that is the CPU for sure, found out without PyTorch."""
     if device != "auto":
-        return device == "cpu"
+        return device in ("cpu", "cpu:0")
     # Where Linux drives a GPU that PyTorch can use, there is one of these: NVIDIA's (also of a
     # Jetson), AMD's, or Windows' around Linux. Elsewhere, PyTorch is asked.
     drivers = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
