@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fast_style.networks.transformer import (
     ImageTransformer,
-    InstanceNorm,
     ReflectedConv,
     UpsampledConv,
 )
