@@ -40,6 +40,7 @@ def test_the_graph_is_the_network(widths: tuple[int, int, int], residual_blocks:
         assert np.abs(stylized - expected.numpy() * 255).max() < 0.51
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("mean", [0.0, 3.0])
 def test_instance_norm_is_right_on_large_pictures(mean: float, bf16: bool) -> None:
@@ -53,5 +54,5 @@ def test_instance_norm_is_right_on_large_pictures(mean: float, bf16: bool) -> No
     normed = openvino.Core().compile_model(graph, "CPU", precision)([x])[0].astype(float)
     expected = (x - x.mean(dtype=float)) / x.std(dtype=float) * 2 + 1
     np.testing.assert_allclose(normed.mean(), 1, atol=0.002)
-    np.testing.assert_allclose(normed.std(), expected.std(), rtol=0.002 if bf16 else 1e-4)
-    np.testing.assert_allclose(normed, expected, rtol=0, atol=0.1 if bf16 else 1e-3)
+    np.testing.assert_allclose(normed.std(), expected.std(), rtol=0.002)
+    np.testing.assert_allclose(normed, expected, rtol=0, atol=0.1 if bf16 else 0.01)
