@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -101,19 +102,63 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def stylize_file(
-    stylize: Callable[[Image.Image], Image.Image], source: Path, target: Path, size: int | None
-) -> None:
-    """Open, scale to ``size`` px on the longer side (None: as it is), stylize, save.
+def stylize_files(
+    stylize: Callable[[Image.Image], Image.Image],
+    pairs: Sequence[tuple[Path, Path]],
+    size: int | None,
+) -> Iterator[UserError | None]:
+    """Stylize files one by one, while the next is read and the one before is written.
 
-    Raises:
-        UserError: naming the file, if any of that fails.
+    Args:
+        stylize: makes the stylized picture.
+        pairs: sources and targets.
+        size: px on the longer side to scale each photo to (None: as it is).
+
+    Yields:
+        For each pair, in order: None once it is written, or what is wrong, naming the file.
     """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        photos = (reader.submit(_open, source, size) for source, _ in pairs)
+        following = next(photos, None)
+        writing: Future[None] | None = None
+        for source, target in pairs:
+            assert following is not None
+            photo, following = following, next(photos, None)  # which is read from now on
+            stylized = _stylized(stylize, source, photo)
+            if writing is not None:
+                yield _outcome(writing)
+            writing = writer.submit(_save, stylized, target)
+        if writing is not None:
+            yield _outcome(writing)
+
+
+def _open(source: Path, size: int | None) -> Image.Image:
     photo = open_picture(source)
-    if size is not None:
-        photo = resize_picture(photo, size)
+    return photo if size is None else resize_picture(photo, size)
+
+
+def _stylized(
+    stylize: Callable[[Image.Image], Image.Image], source: Path, photo: Future[Image.Image]
+) -> Image.Image | UserError:
     try:
-        stylized = stylize(photo)
+        opened = photo.result()
     except UserError as error:
-        raise UserError(f"{source}: {error}") from error
+        return error
+    try:
+        return stylize(opened)
+    except UserError as error:
+        return UserError(f"{source}: {error}")
+
+
+def _save(stylized: Image.Image | UserError, target: Path) -> None:
+    if isinstance(stylized, UserError):
+        raise stylized
     save_picture(stylized, target)
+
+
+def _outcome(writing: Future[None]) -> UserError | None:
+    try:
+        writing.result()
+    except UserError as error:
+        return error
+    return None

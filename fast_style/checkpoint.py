@@ -1,18 +1,27 @@
-"""Trained networks in files: one ``.safetensors`` that works alone, and nothing is unpickled."""
+"""Trained networks in files: one ``.safetensors`` that works alone, and nothing is unpickled.
+
+PyTorch is imported only where a network is built: a CPU stylizes without it.
+"""
+
+from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from fast_style.errors import UserError
-from fast_style.networks.transformer import ImageTransformer
+from fast_style.networks import at_strength
 from fast_style.resources import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from fast_style.networks.transformer import ImageTransformer
 
 FORMAT = "fast_style/1"
 
@@ -34,6 +43,53 @@ class TrainedStyle:
     losses: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass
+class StyleFile:
+    """What a style's file holds.
+
+    Args:
+        config: the arguments of the ``ImageTransformer``.
+        weights: its state dict, in float32.
+        name, recipe, losses: as in `TrainedStyle`.
+    """
+
+    config: dict[str, Any]
+    weights: dict[str, NDArray[np.float32]]
+    name: str
+    recipe: dict[str, Any]
+    losses: dict[str, float]
+
+    def at_strength(self, strength: float) -> StyleFile:
+        """With the weights of this strength of the style in [0, 1], for a network that is not
+        adjustable any more, see `fast_style.networks.at_strength`.
+
+        Raises:
+            UserError: if the network knows its full strength alone.
+        """
+        if strength != 1 and not self.config["adjustable"]:
+            raise UserError(
+                f"style '{self.name}' was trained for full strength alone: leave --strength out, "
+                "or train it again with model.adjustable=true"
+            )
+        return replace(
+            self,
+            config=self.config | {"adjustable": False},
+            weights=at_strength(self.weights, strength),
+        )
+
+    def network(self) -> ImageTransformer:
+        """In evaluation mode."""
+        import torch
+
+        from fast_style.networks.transformer import ImageTransformer
+
+        with torch.device("meta"):
+            network = ImageTransformer(**self.config)
+        weights = {name: torch.from_numpy(array) for name, array in self.weights.items()}
+        network.load_state_dict(weights, assign=True)
+        return network.eval()
+
+
 def save_style(style: TrainedStyle, path: Path) -> None:
     """Write a style, its network in half precision, beside ``path`` and then rename it.
 
@@ -41,7 +97,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     of 0.01 to 1, far from its limits.
     """
     tensors = {
-        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        name: tensor.detach().cpu().numpy().astype(np.float16)
         for name, tensor in style.network.state_dict().items()
     }
     metadata = {
@@ -98,7 +154,17 @@ def shipped_styles() -> list[str]:
 
 
 def load_style(style: str | Path) -> TrainedStyle:
-    """Read a style by name or path. Nothing in the file is executed.
+    """Read a style by name or path, with its network. Nothing in the file is executed.
+
+    Raises:
+        UserError: as `read_style`.
+    """
+    found = read_style(style)
+    return TrainedStyle(found.network(), found.name, found.recipe, found.losses)
+
+
+def read_style(style: str | Path) -> StyleFile:
+    """Read a style by name or path, without PyTorch. Nothing in the file is executed.
 
     Raises:
         UserError: if it is missing, no safetensors file, not one of ours, or if its tensors are not
@@ -106,26 +172,32 @@ def load_style(style: str | Path) -> TrainedStyle:
     """
     path = find_style(style)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise UserError(
                     f"{path} is no fast_style checkpoint of format {FORMAT}: give a .safetensors "
                     "that training wrote"
                 )
-            network = _build(json.loads(metadata["network"]), path)
-            expected = network.state_dict()
+            config = _network_config(json.loads(metadata["network"]), path)
+            expected = _tensor_shapes(**config)
             found = set(file.keys())
-            for name, tensor in expected.items():
-                shape = tuple(file.get_slice(name).get_shape()) if name in found else None
-                if shape != tuple(tensor.shape):
+            for name, shape in expected.items():  # before anything of that size is read
+                tensor = file.get_slice(name) if name in found else None
+                if tensor is None or tuple(tensor.get_shape()) != shape:
                     raise UserError(
                         f"{path} does not hold the network that it names: tensor '{name}' is "
-                        f"{shape or 'missing'} where {tuple(tensor.shape)} is needed; train it anew"
+                        f"{tuple(tensor.get_shape()) if tensor else 'missing'} where {shape} is "
+                        "needed; train it anew"
                     )
-            weights = {name: file.get_tensor(name).float() for name in expected}
-            details = [json.loads(metadata[key]) for key in ("recipe", "losses")]
-            if not all(isinstance(detail, dict) for detail in details):
+                if tensor.get_dtype() not in ("F16", "F32", "F64"):
+                    raise UserError(
+                        f"{path} has tensor '{name}' in {tensor.get_dtype()} where F16 is needed: "
+                        "train it anew"
+                    )
+            weights = {name: file.get_tensor(name).astype(np.float32) for name in expected}
+            recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
+            if not isinstance(recipe, dict) or not isinstance(losses, dict):
                 raise ValueError("recipe and losses must be tables")
     except (SafetensorError, OSError) as error:
         raise UserError(
@@ -134,12 +206,10 @@ def load_style(style: str | Path) -> TrainedStyle:
         ) from error
     except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} has damaged metadata ({error}): train it anew") from error
-    network.load_state_dict(weights, assign=True)
-    return TrainedStyle(network.eval(), metadata.get("name", path.stem), *details)
+    return StyleFile(config, weights, metadata.get("name", path.stem), recipe, losses)
 
 
-def _build(config: Any, path: Path) -> ImageTransformer:
-    """A network without memory yet, so that a file cannot ask for more than it holds."""
+def _network_config(config: Any, path: Path) -> dict[str, Any]:
     try:
         widths = [int(width) for width in config["widths"]]
         blocks = int(config["residual_blocks"])
@@ -149,5 +219,28 @@ def _build(config: Any, path: Path) -> ImageTransformer:
         raise UserError(
             f"{path} names an impossible network ({str(config)[:100]}): train it anew"
         ) from error
-    with torch.device("meta"):
-        return ImageTransformer(widths, blocks, bool(config.get("adjustable", False)))
+    adjustable = bool(config.get("adjustable", False))  # networks were not, at first
+    return {"widths": widths, "residual_blocks": blocks, "adjustable": adjustable}
+
+
+def _tensor_shapes(
+    widths: list[int], residual_blocks: int, adjustable: bool
+) -> dict[str, tuple[int, ...]]:
+    """The state dict of an ``ImageTransformer`` by name and shape."""
+    full, half, quarter = widths
+    layers = [("encoder.0.0", "encoder.0.1", 3, full, 9)]
+    layers += [("encoder.1.0", "encoder.1.1", full, half, 3)]
+    layers += [("encoder.2.0", "encoder.2.1", half, quarter, 3)]
+    for number in range(residual_blocks):
+        body = f"residuals.{number}.body"
+        layers += [(f"{body}.0.0", f"{body}.0.1", quarter, quarter, 3)]
+        layers += [(f"{body}.1", f"{body}.2", quarter, quarter, 3)]
+    layers += [("decoder.0.0", "decoder.0.1", quarter, half, 3)]
+    layers += [("decoder.1.0", "decoder.1.1", half, full, 3)]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for convolution, norm, inputs, outputs, size in layers:
+        shapes[f"{convolution}.weight"] = (outputs, inputs, size, size)
+        shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (outputs,)
+        if adjustable:
+            shapes[f"{norm}.weight_slope"] = shapes[f"{norm}.bias_slope"] = (outputs,)
+    return shapes | {"to_rgb.weight": (3, full, 9, 9), "to_rgb.bias": (3,)}

@@ -129,6 +129,13 @@ def demo(
     help="A folder; for a single picture also a file.",
 )
 @click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="From the photo itself, 0, to the style in full, 1.",
+)
+@click.option(
     "--size",
     type=click.IntRange(16, 20_000),
     help="Longer side in pixels to work at; by default the picture's own. Smaller makes bolder "
@@ -138,7 +145,12 @@ def demo(
     "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
 )
 def stylize(
-    pictures: tuple[Path, ...], style: str, out: Path, size: int | None, device: str
+    pictures: tuple[Path, ...],
+    style: str,
+    out: Path,
+    strength: float,
+    size: int | None,
+    device: str,
 ) -> None:
     """Stylize PICTURES, and those in folders, in one forward pass each.
 
@@ -147,7 +159,7 @@ def stylize(
     """
     from tqdm import tqdm
 
-    from fast_style.batch import plan_files, stylize_file
+    from fast_style.batch import plan_files, stylize_files
 
     failures: list[UserError] = []
 
@@ -159,16 +171,17 @@ def stylize(
     if pairs:
         from fast_style.stylizer import Stylizer
 
-        stylizer = Stylizer(style, device)
+        stylizer = Stylizer(style, device, strength=strength)
     started = time.monotonic()
     done = 0
     disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
-    for source, target in tqdm(pairs, unit="picture", disable=disable, leave=False):
-        try:
-            stylize_file(stylizer, source, target, size)
-            done += 1
-        except UserError as error:
-            report(error)
+    with tqdm(total=len(pairs), unit="picture", disable=disable, leave=False) as progress:
+        for error in stylize_files(stylizer, pairs, size) if pairs else ():
+            if error is None:
+                done += 1
+            else:
+                report(error)
+            progress.update()
     if done:
         where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
         click.echo(

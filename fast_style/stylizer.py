@@ -1,19 +1,27 @@
-"""A trained style as a function on pictures: the one object that stylizes, everywhere."""
+"""A trained style as a function on pictures: the one object that stylizes, everywhere.
+
+On a CPU through OpenVINO, and PyTorch, which takes seconds to import, stays away; on GPUs through
+PyTorch.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
+import numpy as np
 import psutil
-import torch
 from PIL import Image
-from torch import Tensor
 
-from fast_style.checkpoint import load_style
+from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
 from fast_style.images import to_picture, to_tensor, upright_rgb
-from fast_style.networks.transformer import ImageTransformer
+from fast_style.networks import MIN_SIDE
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Stylizer:
@@ -27,25 +35,49 @@ class Stylizer:
     Args:
         style: a shipped style's name or a ``.safetensors`` path.
         device: ``auto`` (a GPU where there is one), or any of PyTorch's, as ``cpu`` or ``cuda:1``.
+        precision: ``auto`` (bf16 where the hardware multiplies it, else float32), or ``float32``.
+        strength: of the style, in [0, 1] from the photo itself to the style in full.
 
     Raises:
-        UserError: if the style or the device cannot be had.
+        UserError: if the style, in this strength, or the device cannot be had.
     """
 
-    def __init__(self, style: str | Path, device: str = "auto") -> None:
-        self.device = find_device(device)
-        self.dtype = torch.bfloat16 if computes_in_bf16(self.device) else torch.float32
-        trained = load_style(style)
-        self.name = trained.name
-        self.network = trained.network.to(self.device, self.dtype)
-        self.network.to(memory_format=torch.channels_last)
+    def __init__(
+        self,
+        style: str | Path,
+        device: str = "auto",
+        precision: str = "auto",
+        strength: float = 1.0,
+    ) -> None:
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is between 0 and 1, not {strength}")
+        if precision not in ("auto", "float32"):
+            raise ValueError(f"precision is auto or float32, not {precision}")
+        found = read_style(style).at_strength(strength)
+        self.name = found.name
+        self.strength = strength
+        self.device = "cpu" if _is_cpu(device) else str(find_device(device))
+        if self.device == "cpu":
+            from fast_style.networks import openvino
+
+            bf16 = precision == "auto" and openvino.computes_in_bf16()
+            self._compiled = openvino.CompiledTransformer(found.weights, bf16)
+            full_width = found.config["widths"][0]
+            self.bytes_per_pixel = full_width * (BYTES_IN_BF16 if bf16 else BYTES_IN_FLOAT32)
+        else:
+            import torch
+
+            bf16 = precision == "auto" and computes_in_bf16(torch.device(self.device))
+            self._dtype = torch.bfloat16 if bf16 else torch.float32
+            self._network = found.network().to(self.device, self._dtype)
+            self._network.to(memory_format=torch.channels_last)
+        self.precision = "bfloat16" if bf16 else "float32"
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
     @overload
     def __call__(self, picture: Tensor) -> Tensor: ...
 
-    @torch.no_grad()  # what inference_mode gives could be neither changed nor learned from
     def __call__(self, picture: Image.Image | Tensor) -> Image.Image | Tensor:
         """Stylize a picture of any mode, or float tensors ``(N, 3, H, W)`` in [0, 1].
 
@@ -57,50 +89,83 @@ class Stylizer:
             ValueError: for a tensor of another shape or of integers.
         """
         if isinstance(picture, Image.Image):
-            photo = to_tensor(upright_rgb(picture)).unsqueeze(0)
-            return to_picture(self._stylize(photo)[0])
+            photo = upright_rgb(picture)
+            painted = self._paint(photo)
+            return painted if self.strength == 1 else Image.blend(photo, painted, self.strength)
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
                 f"expected a float tensor (N, 3, H, W), got {picture.dtype} {tuple(picture.shape)}"
             )
-        return self._stylize(picture).to(picture.device, picture.dtype)
+        stylized = self._on_cpu(picture) if self.device == "cpu" else self._on_gpu(picture)
+        return picture.lerp(stylized.to(picture.device, picture.dtype), self.strength)
 
-    def _stylize(self, photos: Tensor) -> Tensor:
+    def _paint(self, photo: Image.Image) -> Image.Image:
+        if self.device != "cpu":
+            return to_picture(self._on_gpu(to_tensor(photo).unsqueeze(0))[0])
+        self._check(*photo.size)
+        return Image.fromarray(self._compiled(np.asarray(photo)))
+
+    def _on_cpu(self, photos: Tensor) -> Tensor:
+        import torch
+
         height, width = photos.shape[-2:]
-        if min(height, width) < ImageTransformer.MIN_SIDE:
-            raise UserError(
-                f"a picture of {width} x {height} px is too small: it needs at least "
-                f"{ImageTransformer.MIN_SIDE} px a side"
-            )
-        self._check_memory(photos)
+        self._check(width, height)
+        rows = photos.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).contiguous().numpy()
+        stylized = np.empty_like(rows)
+        for photo, target in zip(rows, stylized, strict=True):
+            target[:] = self._compiled(photo)
+        return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
+
+    def _on_gpu(self, photos: Tensor) -> Tensor:
+        import torch
+
+        height, width = photos.shape[-2:]
+        self._check(width, height)
+        given = photos.to(self.device, self._dtype, memory_format=torch.channels_last)
         try:
-            return self.network(
-                photos.to(self.device, self.dtype, memory_format=torch.channels_last)
-            )
+            with (
+                torch.no_grad()
+            ):  # what inference_mode gives could be neither changed nor learned from
+                return self._network(given)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"a picture of {width} x {height} px does not fit into the memory of "
                 f"{self.device}: make it smaller with --size, or use --device cpu"
             ) from error
 
-    def _check_memory(self, photos: Tensor) -> None:
-        """Refuse what the system would kill us for; GPUs refuse by themselves."""
-        if self.device.type != "cpu":
+    def _check(self, width: int, height: int) -> None:
+        """Refuse what is too small, and what the system would kill us for."""
+        if min(height, width) < MIN_SIDE:
+            raise UserError(
+                f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} "
+                "px a side"
+            )
+        if self.device != "cpu":  # GPUs refuse by themselves
             return
-        needed = photos[:, 0].numel() * self.bytes_per_pixel
+        needed = width * height * self.bytes_per_pixel
         free = psutil.virtual_memory().available
         if needed > free:
-            height, width = photos.shape[-2:]
             raise UserError(
                 f"a picture of {width} x {height} px needs about {needed / 1e9:.0f} GB of memory "
                 f"and {free / 1e9:.0f} GB are free: make it smaller with --size"
             )
 
-    @property
-    def bytes_per_pixel(self) -> int:
-        """Memory at the peak, per pixel of the picture, with some air: the last layers hold a few
-        full-size activations at once (`scripts/benchmark.py stylize` measures it)."""
-        return 4 * self.network.widths[0] * self.dtype.itemsize
+
+# Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
+# last layers hold a few full-size activations at once (`scripts/benchmark.py stylize` measures it).
+BYTES_IN_BF16, BYTES_IN_FLOAT32 = 5, 10
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether that is the CPU for sure, found out without PyTorch."""
+    if device != "auto":
+        return device in ("cpu", "cpu:0")
+    # Where Linux drives a GPU that PyTorch can use, there is one of these: NVIDIA's (also of a
+    # Jetson), AMD's, or Windows' around Linux. Elsewhere, PyTorch is asked.
+    drivers = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
+    return sys.platform == "linux" and not any(
+        next(Path("/dev").glob(driver), None) for driver in drivers
+    )
 
 
 def find_device(device: str) -> torch.device:
@@ -109,6 +174,8 @@ def find_device(device: str) -> torch.device:
     Raises:
         UserError: if this machine has no such device.
     """
+    import torch
+
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -127,6 +194,8 @@ def find_device(device: str) -> torch.device:
 
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bf16 itself; emulated, it is slower than float32."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -23,7 +23,8 @@ from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.module import StyleTransfer
-from fast_style.networks.transformer import ImageTransformer, at_strength
+from fast_style.networks import at_strength
+from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizer import computes_in_bf16, find_device
 
 log = logging.getLogger(__name__)

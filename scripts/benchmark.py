@@ -243,6 +243,86 @@ def stylize(width: int, height: int, repeats: int, rounds: int, device: str, mod
     _print_table(rows)
     agreement = _run_worker({**task, "contender": OURS, "task": "agreement"})
     click.echo(f"ours against itself in float32, untrained: {agreement['psnr']:.1f} dB PSNR")
+    if device == "cpu":
+        _measure_from_the_shell(width, height, rounds, model)
+
+
+FOLDER = 4  # pictures in the folder that is stylized
+
+
+def _measure_from_the_shell(width: int, height: int, rounds: int, model: str) -> None:
+    """Whole commands, from JPEG to JPEG: ours and a plain script that does just the same."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        task = {"task": "prepare", "contender": OURS, "device": "cpu", "model": model}
+        _run_worker({**task, "folder": name, "width": width, "height": height})
+        style = ["--style", str(folder / "style.safetensors"), "--device", "cpu"]
+        program = [sys.executable, "-m", "fast_style.cli"]
+        target = str(folder / "stylized.jpg")
+        photo = str(folder / "photos" / "0.jpg")
+        plain = [str(folder / "plain.pt"), photo, target]
+        commands = {
+            "fast-style stylize photo.jpg": [*program, "stylize", photo, *style, "-o", target],
+            "plain script, photo.jpg": [sys.executable, __file__, "plain-script", *plain],
+            "fast-style --help": [*program, "--help"],
+            "fast-style stylize --help": [*program, "stylize", "--help"],
+            f"fast-style stylize folder/ of {FOLDER}": [
+                *[*program, "stylize", str(folder / "photos"), *style],
+                *["-o", str(folder / "out")],
+            ],
+        }
+        seconds: dict[str, list[float]] = {command: [] for command in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                started = time.perf_counter()
+                subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+                seconds[name].append(time.perf_counter() - started)
+        plain_script = statistics.median(seconds["plain script, photo.jpg"])
+        _print_table(
+            [
+                {
+                    "from the shell": name,
+                    "s": f"{statistics.median(times):.2f}",
+                    "fastest to slowest": f"{min(times):.2f} to {max(times):.2f}",
+                    "of plain's": f"{statistics.median(times) / plain_script:.2f}",
+                }
+                for name, times in seconds.items()
+            ]
+        )
+
+
+def _prepare(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Untrained networks and photos for whole commands."""
+    import torch
+
+    from fast_style.checkpoint import TrainedStyle, save_style
+    from fast_style.images import save_picture
+
+    folder = Path(task["folder"])
+    save_style(TrainedStyle(_our_network(task["model"]), "untrained"), folder / "style.safetensors")
+    torch.save(_plain_network().state_dict(), folder / "plain.pt")
+    photo = _photo().resize((task["width"], task["height"]))
+    for number in range(FOLDER):
+        save_picture(photo, folder / "photos" / f"{number}.jpg")
+    return {}
+
+
+@main.command("plain-script", hidden=True)
+@click.argument("weights")
+@click.argument("source")
+@click.argument("target")
+def plain_script(weights: str, source: str, target: str) -> None:
+    """What a plain script does to stylize one photo."""
+    import torch
+    from PIL import Image
+    from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+
+    network = _plain_network().eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    photo = pil_to_tensor(Image.open(source).convert("RGB")).float().unsqueeze(0)
+    with torch.inference_mode():
+        stylized = network(photo)[0].clamp(0, 255).to(torch.uint8)
+    to_pil_image(stylized).save(target, quality=95)
 
 
 def _measure(
@@ -308,7 +388,13 @@ def worker(task: dict[str, Any]) -> None:
     except UserError as error:
         click.echo(f"benchmark: {error}", err=True)
         sys.exit(2)
-    tasks = {"train": _train, "data": _data, "stylize": _stylize, "agreement": _agreement}
+    tasks = {
+        "train": _train,
+        "data": _data,
+        "stylize": _stylize,
+        "agreement": _agreement,
+        "prepare": _prepare,
+    }
     measure = tasks[task["task"]]
     torch.manual_seed(0)
     result = measure(task, device)
@@ -533,7 +619,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
 def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
-    from fast_style.batch import stylize_file
+    from fast_style.batch import stylize_files
     from fast_style.images import save_picture, to_tensor
 
     picture = _photo().resize((task["width"], task["height"]))
@@ -555,12 +641,12 @@ def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     seconds = statistics.median(_time(call, device) for _ in range(task["repeats"]))
     result = {"seconds": seconds, "before": before, "peak": _peak(device), "precision": "float32"}
     if task["contender"] != PLAIN:
-        result["precision"] = str(stylizer.dtype).removeprefix("torch.")
+        result["precision"] = stylizer.precision
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "photo.jpg", Path(folder) / "stylized.jpg"
             save_picture(picture, source)
             result["file_seconds"] = _time(
-                lambda: stylize_file(stylizer, source, target, size=None), device
+                lambda: list(stylize_files(stylizer, [(source, target)], size=None)), device
             )
     return result
 
@@ -580,28 +666,28 @@ def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
+    from fast_style.checkpoint import TrainedStyle, save_style
+    from fast_style.stylizer import Stylizer
+
+    network = _our_network(task["model"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.safetensors"
+        save_style(TrainedStyle(network, "untrained"), path)
+        precision = "auto" if task["contender"] == OURS else "float32"
+        return Stylizer(path, str(device), precision)
+
+
+def _our_network(model: str) -> Any:
     import torch
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from fast_style.checkpoint import TrainedStyle, load_style, save_style
     from fast_style.resources import CONF
-    from fast_style.stylizer import Stylizer
 
     torch.manual_seed(0)
     johnson = OmegaConf.load(CONF / "model" / "johnson.yaml")
-    network = instantiate(
-        OmegaConf.merge(johnson, OmegaConf.load(CONF / "model" / f"{task['model']}.yaml")),
-        _recursive_=False,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "untrained.safetensors"
-        save_style(TrainedStyle(network, "untrained"), path)
-        stylizer = Stylizer(path, str(device))
-        if task["contender"] == OURS_FP32:
-            stylizer.dtype = torch.float32
-            stylizer.network = load_style(path).network.to(device)
-    return stylizer
+    chosen = OmegaConf.load(CONF / "model" / f"{model}.yaml")
+    return instantiate(OmegaConf.merge(johnson, chosen), _recursive_=False)
 
 
 def _plain_network() -> nn.Module:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from fast_style.batch import plan_files, stylize_file
+from fast_style.batch import plan_files, stylize_files
 from fast_style.errors import UserError
 
 
@@ -216,8 +216,8 @@ def test_a_missing_picture_is_left_to_be_reported_when_opened(
     pairs = plan_files([missing], tmp_path / "out", reported.append)
     assert pairs == [(missing, tmp_path / "out" / "nowhere.jpg")]
     assert not reported
-    with pytest.raises(UserError, match=r"nowhere\.jpg does not exist"):
-        stylize_file(ImageChops.invert, *pairs[0], size=None)
+    (error,) = stylize_files(ImageChops.invert, pairs, size=None)
+    assert "nowhere.jpg does not exist" in str(error)
 
 
 def test_planning_writes_nothing(tmp_path: Path, reported: Reported) -> None:
@@ -236,7 +236,7 @@ def test_a_file_is_scaled_and_then_stylized(
         seen.append(picture.size)
         return ImageChops.invert(picture)
 
-    stylize_file(invert, photo, tmp_path / "out" / "a.png", size)
+    assert list(stylize_files(invert, [(photo, tmp_path / "out" / "a.png")], size)) == [None]
     assert seen == [expected]
     with Image.open(tmp_path / "out" / "a.png") as written:
         assert written.size == expected
@@ -248,6 +248,54 @@ def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
         raise UserError("too small")
 
     photo = picture(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png: too small"):
-        stylize_file(refuse, photo, tmp_path / "out" / "a.png", None)
+    (error,) = stylize_files(refuse, [(photo, tmp_path / "out" / "a.png")], None)
+    assert str(error) == f"{photo}: too small"
     assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
+    def refuse_the_wide(photo: Image.Image) -> Image.Image:
+        if photo.width == 90:
+            raise UserError("too wide")
+        return ImageChops.invert(photo)
+
+    (tmp_path / "folder.png").mkdir()
+    pairs = [
+        (picture(tmp_path / "a.png"), tmp_path / "out" / "a.png"),
+        (tmp_path / "missing.png", tmp_path / "out" / "missing.png"),
+        (picture(tmp_path / "wide.png", (90, 20)), tmp_path / "out" / "wide.png"),
+        (picture(tmp_path / "b.png"), tmp_path / "folder.png"),
+        (picture(tmp_path / "c.png"), tmp_path / "out" / "c.png"),
+    ]
+    outcomes = list(stylize_files(refuse_the_wide, pairs, None))
+    expected = [None, "missing.png does not exist", "wide.png: too wide", "folder.png is", None]
+    for outcome, sentence in zip(outcomes, expected, strict=True):
+        assert outcome is None if sentence is None else sentence in str(outcome)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_only_one_picture_is_read_ahead(tmp_path: Path) -> None:
+    pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(5)]
+    outcomes = stylize_files(ImageChops.invert, pairs, None)
+    assert next(outcomes) is None
+    for source, _ in pairs[3:]:
+        source.unlink()
+    assert [error is None for error in outcomes] == [True, True, False, False]
+
+
+def test_an_interruption_leaves_whole_pictures_alone(tmp_path: Path) -> None:
+    def interrupted(photo: Image.Image) -> Image.Image:
+        if photo.width == 30:
+            raise KeyboardInterrupt
+        return ImageChops.invert(photo)
+
+    pairs = [
+        (picture(tmp_path / f"{n}.png", (28 + n, 20)), tmp_path / "out" / f"{n}.png")
+        for n in range(5)
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        list(stylize_files(interrupted, pairs, None))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    for name in ("0.png", "1.png"):
+        with Image.open(tmp_path / "out" / name) as written:
+            written.load()

@@ -1,11 +1,12 @@
 """The image transformation network of Johnson et al. 2016, with instance norm."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fast_style.networks import MIN_SIDE, at_strength
 
 
 class ImageTransformer(nn.Module):
@@ -27,7 +28,7 @@ class ImageTransformer(nn.Module):
     ``MIN_SIDE`` pixels; the output has the input's H and W, odd ones too.
     """
 
-    MIN_SIDE = 16
+    MIN_SIDE = MIN_SIDE
 
     def __init__(
         self,
@@ -71,7 +72,8 @@ class ImageTransformer(nn.Module):
         """
         if strength is not None:
             plain = at_strength(dict(self.named_parameters()), strength)
-            return lay_over(photos, torch.func.functional_call(self, plain, photos), strength)
+            painted = torch.func.functional_call(self, plain, photos)
+            return torch.lerp(photos, painted.to(photos.dtype), strength)
         height, width = photos.shape[-2:]
         x = self.decoder(self.residuals(self.encoder(photos * 2 - 1)))
         # Each stride rounds odd sizes up, so the decoder ends with up to three rows too many.
@@ -88,26 +90,15 @@ class ReflectedConv(nn.Conv2d):
         self.margin = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        if _learning(x):
-            return super().forward(F.pad(x, (self.margin,) * 4, mode="reflect"))
-        step, margin, height = self.stride[0], self.margin, x.shape[-2]
-        out = Rows(-(-height // step))
-        for top, bottom in _bands(out.height, x):
-            first, last = top * step - margin, (bottom - 1) * step + margin + 1
-            rows = x[..., max(first, 0) : min(last, height), :]
-            above, below = max(-first, 0), max(last - height, 0)
-            out.add(super().forward(F.pad(rows, (margin, margin, above, below), mode="reflect")))
-        return out.whole
+        return super().forward(F.pad(x, (self.margin,) * 4, mode="reflect"))
 
 
 class ToRGB(ReflectedConv):
-    """A `ReflectedConv` of few outputs. Processors multiply for 16 outputs or none: while learning
-    it makes 2 x 2 pixels at once, as four times the outputs of a kernel wider by one that moves by
-    two, with the same numbers in a third of the time."""
+    """A `ReflectedConv` of few outputs. Processors multiply for 16 outputs or none: it makes 2 x 2
+    pixels at once, as four times the outputs of a kernel wider by one that moves by two, with the
+    same numbers in a third of the time."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not _learning(x):
-            return super().forward(x)
         height, width = x.shape[-2:]
         padded = F.pad(x, (self.margin,) * 4, mode="reflect")
         padded = F.pad(padded, (0, width % 2, 0, height % 2))
@@ -138,21 +129,12 @@ class UpsampledConv(nn.Conv2d):
         weight = self.weight.transpose(0, 1).flip(2, 3)
         rows = F.pad(weight, (0, 0, 0, 1)) + F.pad(weight, (0, 0, 1, 0))
         kernel = F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
-        height = x.shape[-2]
-        out = Rows(2 * height)
-        for top, bottom in [(0, height)] if _learning(x) else _bands(height, x):
-            rows = x[..., max(top - 1, 0) : bottom + 1, :]
-            above, below = int(top == 0), int(bottom == height)
-            rows = F.pad(rows, (1, 1, above, below), mode="replicate")
-            out.add(F.conv_transpose2d(rows, kernel, stride=2, padding=3))
-        return out.whole
+        edged = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(edged, kernel, stride=2, padding=3)
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm with a scale and shift for each channel (Ulyanov et al. 2016).
-
-    Without gradients on a CPU it works in place.
-    """
+    """Instance norm with a scale and shift for each channel (Ulyanov et al. 2016)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
@@ -161,87 +143,6 @@ class InstanceNorm(nn.InstanceNorm2d):
         """Let scale and shift depend on the strength of the style, see `at_strength`."""
         self.weight_slope = nn.Parameter(torch.zeros_like(self.weight))
         self.bias_slope = nn.Parameter(torch.zeros_like(self.bias))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if _learning(x):
-            return super().forward(x)
-        # PyTorch's own norms are slow in 16 bits or, in channels_last, sum millions of float32 one
-        # by one: their statistics are wrong by a tenth from 12 megapixels on.
-        precise = torch.promote_types(x.dtype, torch.float32)
-        weight, bias = self.weight.to(precise), self.bias.to(precise)
-        for picture in x.split(1):
-            _, channels, height, width = picture.shape
-            total = torch.zeros(channels, dtype=torch.float64)
-            squares = torch.zeros(channels, dtype=torch.float64)
-            for top, bottom in _bands(height, picture):
-                values = picture[..., top:bottom, :].to(precise, copy=True)
-                total += values.sum((0, 2, 3))
-                squares += values.square_().sum((0, 2, 3))
-            mean = total / (height * width)
-            variance = squares / (height * width) - mean.square()
-            statistics = (mean.to(precise), variance.to(precise), weight, bias)
-            for top, bottom in _bands(height, picture):
-                rows = picture[..., top:bottom, :]
-                rows.copy_(F.batch_norm(rows, *statistics, eps=self.eps))
-        return x
-
-
-def at_strength(weights: Mapping[str, Any], strength: float) -> dict[str, Any]:
-    """The weights of the network that is not adjustable and paints as an adjustable one does at
-    this strength, ahead of `lay_over`; of tensors or arrays by name."""
-    return {
-        name: weight - (1 - strength) * weights[f"{name}_slope"]
-        if f"{name}_slope" in weights
-        else weight
-        for name, weight in weights.items()
-        if not name.endswith("_slope")
-    }
-
-
-def lay_over(photos: Tensor, painted: Tensor, strength: float) -> Tensor:
-    """Painted pictures as a layer of this opacity over their photos."""
-    return torch.lerp(photos, painted.to(photos.dtype), strength)
-
-
-def _learning(x: Tensor) -> bool:
-    """Whether whole layers are computed at once: for gradients, and on GPUs."""
-    return torch.is_grad_enabled() or x.device.type != "cpu"
-
-
-def _bands(height: int, x: Tensor) -> Iterator[tuple[int, int]]:
-    """First and last row (exclusive) of bands of rows that fit into a CPU's cache: padded copies of
-    whole layers would cost more than half of the memory, and of the time to touch it."""
-    rows = max(1, BAND_VALUES // (x.shape[1] * x.shape[-1]))
-    for top in range(0, height, rows):
-        yield top, min(top + rows, height)
-
-
-BAND_VALUES = 2**20  # in a band of one picture's layer
-
-
-class Rows:
-    """A layer's output put together band by band, without holding it twice."""
-
-    whole: Tensor
-
-    def __init__(self, height: int) -> None:
-        self.height = height
-        self.filled = 0
-
-    def add(self, band: Tensor) -> None:
-        count, channels, rows, width = band.shape
-        if rows == self.height:
-            self.whole = band
-            return
-        if self.filled == 0:
-            self.whole = torch.empty(
-                (count, channels, self.height, width),
-                dtype=band.dtype,
-                device=band.device,
-                memory_format=torch.channels_last,
-            )
-        self.whole[..., self.filled : self.filled + rows, :] = band
-        self.filled += rows
 
 
 class ConvBlock(nn.Sequential):

@@ -1,0 +1,58 @@
+"""The network as an OpenVINO graph: PyTorch's numbers at every size."""
+
+import numpy as np
+import openvino
+import pytest
+import torch
+
+from fast_style.networks import openvino as engine
+from fast_style.networks.openvino import CompiledTransformer
+from fast_style.networks.transformer import ImageTransformer
+
+SIZES = [(16, 16), (16, 31), (17, 18), (18, 17), (19, 64), (20, 21), (33, 47), (101, 37)]
+WIDTHS = [(32, 64, 128), (16, 32, 64), (4, 8, 8)]  # conf/model's, and small ones for odd channels
+
+
+def compiled(network: ImageTransformer) -> CompiledTransformer:
+    return CompiledTransformer({k: v.numpy() for k, v in network.state_dict().items()}, bf16=False)
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("residual_blocks", [0, 2])
+def test_the_graph_is_the_network(widths: tuple[int, int, int], residual_blocks: int) -> None:
+    torch.manual_seed(0)
+    network = ImageTransformer(widths, residual_blocks).eval()
+    for parameter in network.parameters():
+        if parameter.ndim == 1:  # norms that do nothing would hide a mistake in them
+            torch.nn.init.normal_(parameter, 0.5, 0.3)
+    graph = compiled(network)
+    for height, width in SIZES:
+        photo = torch.rand(height, width, 3)
+        with torch.no_grad():
+            expected = network(photo.permute(2, 0, 1).unsqueeze(0))[0].permute(1, 2, 0).numpy()
+        assert expected.std() > 0.05
+        np.testing.assert_allclose(graph(photo.numpy()), expected, rtol=0, atol=5e-6)
+        levels = (photo * 255).round().to(torch.uint8)
+        with torch.no_grad():
+            expected = network(levels.permute(2, 0, 1).unsqueeze(0) / 255)[0].permute(1, 2, 0)
+        stylized = graph(levels.numpy())
+        assert stylized.dtype == np.uint8
+        assert np.abs(stylized - expected.numpy() * 255).max() < 0.51
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("mean", [0.0, 3.0])
+def test_instance_norm_is_right_on_large_pictures(mean: float, bf16: bool) -> None:
+    # 16 megapixels: summed in float32 one by one, the variance is off by a hundredth.
+    values = np.random.default_rng(0).standard_normal((1, 1, 4096, 4096), np.float32) + mean
+    x = torch.from_numpy(values).bfloat16().float().numpy()
+    photo = engine.ops.parameter(x.shape, np.float32)
+    scale, shift = np.array([2.0], np.float32), np.array([1.0], np.float32)
+    graph = openvino.Model([engine.ops.result(engine.instance_norm(photo, scale, shift))], [photo])
+    precision = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
+    normed = openvino.Core().compile_model(graph, "CPU", precision)([x])[0].astype(float)
+    expected = (x - x.mean(dtype=float)) / x.std(dtype=float) * 2 + 1
+    np.testing.assert_allclose(normed.mean(), 1, atol=0.002)
+    np.testing.assert_allclose(normed.std(), expected.std(), rtol=0.002)
+    np.testing.assert_allclose(normed, expected, rtol=0, atol=0.1 if bf16 else 0.01)
