@@ -208,15 +208,15 @@ def test_other_precisions_are_refused(style: Path) -> None:
 def test_short_memory_is_refused(
     stylize: Stylizer, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    memory = psutil.virtual_memory()._replace(available=32 * 32 * 4 * stylize.bytes_per_pixel)
+    memory = psutil.virtual_memory()._replace(available=32 * 32 * stylize.bytes_per_pixel)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    stylize(torch.zeros(4, 3, 32, 32))  # just fits
+    stylize(torch.zeros(4, 3, 32, 32))  # just fits: one after another
     with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
         stylize(torch.zeros(count, 3, 480, 640))
     with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
         stylize(Image.new("RGB", (640, 480)))
     with pytest.raises(UserError, match="memory"):
-        stylize(torch.zeros(5, 3, 32, 32))  # a batch counts as a whole
+        stylize(torch.zeros(1, 3, 32, 33))
 
 
 @pytest.mark.parametrize("device", ["nonsense", "", "0", "cuda:x", "meta", "hpu", "xla", "ipu"])
