@@ -297,10 +297,10 @@ def optimize(
 @main.command()
 def styles() -> None:
     """List the styles that are shipped."""
-    from fast_style.checkpoint import load_style, shipped_styles
+    from fast_style.checkpoint import read_style, shipped_styles
 
     for name in shipped_styles():
-        losses = load_style(name).losses
+        losses = read_style(name).losses
         click.echo(
             f"{name:20} content {losses['val/content']:.2f}  style {losses['val/style']:.3f}  "
             f"after {losses['step']:,.0f} steps"

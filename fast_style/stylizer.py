@@ -153,7 +153,7 @@ class Stylizer:
 
 # Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
 # last layers hold a few full-size activations at once (`scripts/benchmark.py stylize` measures it).
-BYTES_IN_BF16, BYTES_IN_FLOAT32 = 5, 10
+BYTES_IN_BF16, BYTES_IN_FLOAT32 = 7, 14
 
 
 def _is_cpu(device: str) -> bool:
