@@ -87,12 +87,16 @@ class UpsampledConv(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, kernel_size=3, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def transposed_kernel(self) -> Tensor:
+        """The one 4 x 4 kernel, for a transposed convolution with a stride of 2."""
         # Transposed convolution flips its kernel, hence the flip; padding by one on each side lays
         # the sum of the four shifts of the 3 x 3 kernel into 4 x 4.
         weight = self.weight.transpose(0, 1).flip(2, 3)
         rows = F.pad(weight, (0, 0, 0, 1)) + F.pad(weight, (0, 0, 1, 0))
-        kernel = F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+        return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.transposed_kernel()
         height = x.shape[-2]
         out = Rows(2 * height)
         for top, bottom in [(0, height)] if _learning(x) else _bands(height, x):
