@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import overload
 
@@ -13,11 +15,18 @@ from torch import Tensor
 from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
 from fast_style.images import to_picture, to_tensor, upright_rgb
+from fast_style.networks.streaming import layer_bytes, stylize_in_bands
 from fast_style.networks.transformer import ImageTransformer
+
+log = logging.getLogger(__name__)
+
+
+BAND_BYTES = 100_000_000
+"""For the bands at work, however large the picture: `scripts/benchmark.py scale` measures it."""
 
 
 class Stylizer:
-    """Stylizes in one forward pass.
+    """Stylizes in one forward pass, or, where that needs too much memory, in bands of rows.
 
     ::
 
@@ -27,14 +36,27 @@ class Stylizer:
     Args:
         style: a shipped style's name or a ``.safetensors`` path.
         device: ``auto`` (a GPU where there is one), or any of PyTorch's, as ``cpu`` or ``cuda:1``.
+        band_rows: stylize pictures in bands of so many rows, even if one pass would do.
+        scratch: folder for temporary files, to stylize in bands what memory cannot even so hold.
+        progress: told what is done and the total, of a picture in bands.
 
     Raises:
         UserError: if the style or the device cannot be had.
     """
 
-    def __init__(self, style: str | Path, device: str = "auto") -> None:
+    def __init__(
+        self,
+        style: str | Path,
+        device: str = "auto",
+        band_rows: int | None = None,
+        scratch: Path | None = None,
+        progress: Callable[[float, float], object] | None = None,
+    ) -> None:
         self.device = find_device(device)
         self.dtype = torch.bfloat16 if computes_in_bf16(self.device) else torch.float32
+        self.band_rows = band_rows
+        self.scratch = scratch
+        self.progress = progress
         trained = load_style(style)
         self.name = trained.name
         self.network = trained.network.to(self.device, self.dtype)
@@ -57,44 +79,84 @@ class Stylizer:
             ValueError: for a tensor of another shape or of integers.
         """
         if isinstance(picture, Image.Image):
-            photo = to_tensor(upright_rgb(picture)).unsqueeze(0)
-            return to_picture(self._stylize(photo)[0])
+            return self._stylize_picture(upright_rgb(picture))
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
                 f"expected a float tensor (N, 3, H, W), got {picture.dtype} {tuple(picture.shape)}"
             )
         return self._stylize(picture).to(picture.device, picture.dtype)
 
+    def _stylize_picture(self, photo: Image.Image) -> Image.Image:
+        width, height = photo.size
+        self._check_side(width, height)
+        if self.band_rows is None and self.scratch is None:
+            if self._needed(width * height) <= self._free():
+                try:
+                    return to_picture(self._forward(to_tensor(photo).unsqueeze(0))[0])
+                except torch.OutOfMemoryError:
+                    pass  # of a GPU
+            log.warning(
+                "a picture of %d x %d px is too large for one pass: stylizing it in bands of rows",
+                width,
+                height,
+            )
+        layers = 2 * layer_bytes(self.network, width, height, self.dtype)
+        needed = BAND_BYTES + (4 * width * height if self.scratch else layers)
+        if needed > self._free():
+            raise UserError(
+                f"a picture of {width} x {height} px needs about {needed / 1e9:.1f} GB of memory, "
+                f"even in bands, and {self._free() / 1e9:.1f} GB are free: make it smaller with "
+                f"--size, or let --scratch name a folder with room for {layers / 1e9:.0f} GB"
+            )
+        try:
+            return stylize_in_bands(
+                self.network,
+                photo,
+                self.device,
+                self.dtype,
+                self.band_rows,
+                self.scratch,
+                self.progress,
+            )
+        except torch.OutOfMemoryError as error:
+            raise self._too_large_for_device(width, height) from error
+
     def _stylize(self, photos: Tensor) -> Tensor:
         height, width = photos.shape[-2:]
+        self._check_side(width, height)
+        needed = self._needed(photos[:, 0].numel())
+        if needed > self._free():
+            raise UserError(
+                f"a picture of {width} x {height} px needs about {needed / 1e9:.0f} GB of memory "
+                f"and {self._free() / 1e9:.0f} GB are free: make it smaller with --size"
+            )
+        try:
+            return self._forward(photos)
+        except torch.OutOfMemoryError as error:
+            raise self._too_large_for_device(width, height) from error
+
+    def _forward(self, photos: Tensor) -> Tensor:
+        return self.network(photos.to(self.device, self.dtype, memory_format=torch.channels_last))
+
+    def _check_side(self, width: int, height: int) -> None:
         if min(height, width) < ImageTransformer.MIN_SIDE:
             raise UserError(
                 f"a picture of {width} x {height} px is too small: it needs at least "
                 f"{ImageTransformer.MIN_SIDE} px a side"
             )
-        self._check_memory(photos)
-        try:
-            return self.network(
-                photos.to(self.device, self.dtype, memory_format=torch.channels_last)
-            )
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"a picture of {width} x {height} px does not fit into the memory of "
-                f"{self.device}: make it smaller with --size, or use --device cpu"
-            ) from error
 
-    def _check_memory(self, photos: Tensor) -> None:
-        """Refuse what the system would kill us for; GPUs refuse by themselves."""
-        if self.device.type != "cpu":
-            return
-        needed = photos[:, 0].numel() * self.bytes_per_pixel
-        free = psutil.virtual_memory().available
-        if needed > free:
-            height, width = photos.shape[-2:]
-            raise UserError(
-                f"a picture of {width} x {height} px needs about {needed / 1e9:.0f} GB of memory "
-                f"and {free / 1e9:.0f} GB are free: make it smaller with --size"
-            )
+    def _too_large_for_device(self, width: int, height: int) -> UserError:
+        return UserError(
+            f"a picture of {width} x {height} px does not fit into the memory of "
+            f"{self.device}: make it smaller with --size, or use --device cpu"
+        )
+
+    def _needed(self, pixels: int) -> int:
+        return pixels * self.bytes_per_pixel
+
+    def _free(self) -> float:
+        """Memory that the system would not kill us for; GPUs refuse by themselves."""
+        return psutil.virtual_memory().available if self.device.type == "cpu" else float("inf")
 
     @property
     def bytes_per_pixel(self) -> int:

@@ -20,12 +20,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from fast_style.errors import UserError
 from fast_style.networks.transformer import (
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 # A layer's rows from top to bottom, each band (1, C, rows, width); and what is done with them.
 Bands = Iterator[Tensor]
 Stage = Callable[[Bands], Bands]
+Part = TypeVar("Part", bound=nn.Module)
 
 # Values in a band of the widest layer: on a CPU, what its cache holds; a GPU wants more at once.
 BAND_VALUES = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
@@ -123,10 +125,12 @@ def stylized_bands(
         return _levels(picture, band_rows, device, dtype)
 
     stages: list[Stage] = []
-    for block in network.encoder:
+    for conv, module in zip(
+        _parts(ReflectedConv, network.encoder), _parts(InstanceNorm, network.encoder), strict=True
+    ):
         # The photo comes as 255 times what the network sees, and the first norm forgets that.
-        norm = _Norm(block[1], device, dtype, scale=1 if stages else 255)
-        stages.append(_reflected(block[0], device, dtype))
+        norm = _Norm(module, device, dtype, scale=1 if stages else 255)
+        stages.append(_reflected(conv, device, dtype))
         if len(stages) < 5:
             _exhaust(norm.measured(walk(photo(), height, stages)))
             stages.append(norm.relu)
@@ -153,9 +157,8 @@ def stylized_bands(
     _write(norm.measured(walk(photo(), height, stages)), skip)
     block_input = activated(norm)
     for block in network.residuals:
-        (inner_conv, inner_norm, _), outer_conv, outer_norm = block.body
-        inner, outer = (_Norm(module, device, dtype) for module in (inner_norm, outer_norm))
-        first, second = (_reflected(module, device, dtype) for module in (inner_conv, outer_conv))
+        inner, outer = (_Norm(part, device, dtype) for part in _parts(InstanceNorm, block))
+        first, second = (_reflected(part, device, dtype) for part in _parts(ReflectedConv, block))
         # Both write where rows were read before: a convolution keeps those it still needs.
         _write(inner.measured(walk(block_input, small_height, [first])), body)
         _write(outer.measured(walk(read(body), small_height, [inner.relu, second])), body)
@@ -166,9 +169,11 @@ def stylized_bands(
     # A row of the small layer becomes four.
     small_rows = max(1, band_rows // 4)
     stages = []
-    for block in network.decoder:
-        norm = _Norm(block[1], device, dtype)
-        stages.append(_upsampled(block[0], device, dtype))
+    for upsampling, module in zip(
+        _parts(UpsampledConv, network.decoder), _parts(InstanceNorm, network.decoder), strict=True
+    ):
+        norm = _Norm(module, device, dtype)
+        stages.append(_upsampled(upsampling, device, dtype))
         _exhaust(norm.measured(walk(read(skip, small_rows), small_height, stages)))
         stages.append(norm.relu)
     # Each stride rounded odd sizes up.
@@ -176,6 +181,10 @@ def stylized_bands(
     stages += [cropped, _to_rgb(network.to_rgb, device, dtype), cropped]
     for band in walk(read(skip, small_rows), small_height, stages):
         yield torch.sigmoid(band.to(_precise(dtype)))
+
+
+def _parts(kind: type[Part], whole: nn.Module) -> list[Part]:
+    return [part for part in whole.modules() if isinstance(part, kind)]
 
 
 class _Convolution:
