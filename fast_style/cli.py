@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from fast_style.errors import UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
 
@@ -144,6 +147,16 @@ def demo(
 @click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
 )
+@click.option(
+    "--band-rows",
+    type=click.IntRange(1),
+    help="Work in bands of so many rows; by default only where one pass needs too much memory.",
+)
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
+)
 def stylize(
     pictures: tuple[Path, ...],
     style: str,
@@ -151,8 +164,10 @@ def stylize(
     strength: float,
     size: int | None,
     device: str,
+    band_rows: int | None,
+    scratch: Path | None,
 ) -> None:
-    """Stylize PICTURES, and those in folders, in one forward pass each.
+    """Stylize PICTURES, and those in folders, of any size.
 
     Pictures keep their names, and folders their tree. A picture that cannot be used is named, the
     others go on, and the exit code is 2.
@@ -171,7 +186,14 @@ def stylize(
     if pairs:
         from fast_style.stylizer import Stylizer
 
-        stylizer = Stylizer(style, device, strength=strength)
+        stylizer = Stylizer(
+            style,
+            device,
+            strength=strength,
+            band_rows=band_rows,
+            scratch=scratch,
+            progress=_BandsBar(),
+        )
     started = time.monotonic()
     done = 0
     disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
@@ -292,6 +314,24 @@ def optimize(
     )
     shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
     click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
+
+
+class _BandsBar:
+    """The time left of a picture that is stylized in bands, where there is a terminal."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[NoReturn] | None = None
+
+    def __call__(self, done: float, total: float) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+            self.bar = tqdm(total=total, leave=False, disable=None, bar_format=form)
+        self.bar.update(done - self.bar.n)
+        if done > total - 0.5:  # of a row
+            self.bar.close()
+            self.bar = None
 
 
 @main.command()

@@ -1,12 +1,14 @@
 """A trained style as a function on pictures: the one object that stylizes, everywhere.
 
-On a CPU through OpenVINO, and PyTorch, which takes seconds to import, stays away; on GPUs through
-PyTorch.
+On a CPU through OpenVINO, and PyTorch, which takes seconds to import, stays away; on GPUs, and in
+bands of rows what memory cannot hold at once, through PyTorch.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 
 class Stylizer:
-    """Stylizes in one forward pass.
+    """Stylizes in one forward pass, or, where that needs too much memory, in bands of rows.
 
     ::
 
@@ -37,6 +41,9 @@ class Stylizer:
         device: ``auto`` (a GPU where there is one), or any of PyTorch's, as ``cpu`` or ``cuda:1``.
         precision: ``auto`` (bf16 where the hardware multiplies it, else float32), or ``float32``.
         strength: of the style, in [0, 1] from the photo itself to the style in full.
+        band_rows: stylize pictures in bands of so many rows, even if one pass would do.
+        scratch: folder for temporary files, to stylize in bands what memory cannot even so hold.
+        progress: told what is done and the total, of a picture in bands.
 
     Raises:
         UserError: if the style, in this strength, or the device cannot be had.
@@ -48,28 +55,34 @@ class Stylizer:
         device: str = "auto",
         precision: str = "auto",
         strength: float = 1.0,
+        band_rows: int | None = None,
+        scratch: Path | None = None,
+        progress: Callable[[float, float], object] | None = None,
     ) -> None:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is between 0 and 1, not {strength}")
         if precision not in ("auto", "float32"):
             raise ValueError(f"precision is auto or float32, not {precision}")
-        found = read_style(style).at_strength(strength)
-        self.name = found.name
+        self._style = read_style(style).at_strength(strength)
+        self.name = self._style.name
         self.strength = strength
+        self.band_rows = band_rows
+        self.scratch = scratch
+        self.progress = progress
         self.device = "cpu" if _is_cpu(device) else str(find_device(device))
         if self.device == "cpu":
             from fast_style.networks import openvino
 
             bf16 = precision == "auto" and openvino.computes_in_bf16()
-            self._compiled = openvino.CompiledTransformer(found.weights, bf16)
-            full_width = found.config["widths"][0]
+            self._compiled = openvino.CompiledTransformer(self._style.weights, bf16)
+            full_width = self._style.config["widths"][0]
             self.bytes_per_pixel = full_width * (BYTES_IN_BF16 if bf16 else BYTES_IN_FLOAT32)
         else:
             import torch
 
             bf16 = precision == "auto" and computes_in_bf16(torch.device(self.device))
             self._dtype = torch.bfloat16 if bf16 else torch.float32
-            self._network = found.network().to(self.device, self._dtype)
+            self._network = self._style.network().to(self.device, self._dtype)
             self._network.to(memory_format=torch.channels_last)
         self.precision = "bfloat16" if bf16 else "float32"
 
@@ -85,75 +98,123 @@ class Stylizer:
             The same kind and size; a picture upright, tensors of the same dtype and device.
 
         Raises:
-            UserError: if a side is shorter than 16 px, or memory is short.
+            UserError: if a side is shorter than 16 px, or memory is short: of a picture in bands,
+                of tensors in one pass.
             ValueError: for a tensor of another shape or of integers.
         """
         if isinstance(picture, Image.Image):
             photo = upright_rgb(picture)
-            painted = self._paint(photo)
+            _check_side(*photo.size)
+            painted = self._in_one_pass(photo)
+            if painted is None:
+                painted = self._in_bands(photo)
             return painted if self.strength == 1 else Image.blend(photo, painted, self.strength)
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
                 f"expected a float tensor (N, 3, H, W), got {picture.dtype} {tuple(picture.shape)}"
             )
-        stylized = self._on_cpu(picture) if self.device == "cpu" else self._on_gpu(picture)
+        height, width = picture.shape[-2:]
+        _check_side(width, height)
+        stylized = self._tensors_on_cpu(picture) if self.device == "cpu" else self._on_gpu(picture)
+        if stylized is None:
+            raise UserError(
+                f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
+                "give fewer or smaller ones, or pictures, which are stylized in bands"
+            )
         return picture.lerp(stylized.to(picture.device, picture.dtype), self.strength)
 
-    def _paint(self, photo: Image.Image) -> Image.Image:
+    def _in_one_pass(self, photo: Image.Image) -> Image.Image | None:
+        """What the network paints, or None where bands are wanted, or memory is short of it."""
+        if self.band_rows or self.scratch:
+            return None
         if self.device != "cpu":
-            return to_picture(self._on_gpu(to_tensor(photo).unsqueeze(0))[0])
-        self._check(*photo.size)
-        return Image.fromarray(self._compiled(np.asarray(photo)))
+            stylized = self._on_gpu(to_tensor(photo).unsqueeze(0))
+            painted = None if stylized is None else to_picture(stylized[0])
+        elif self._fits(*photo.size):
+            painted = Image.fromarray(self._compiled(np.asarray(photo)))
+        else:
+            painted = None
+        if painted is None:
+            size = f"{photo.width} x {photo.height} px"
+            log.warning("a picture of %s is too large for one pass: it is done in bands", size)
+        return painted
 
-    def _on_cpu(self, photos: Tensor) -> Tensor:
+    def _in_bands(self, photo: Image.Image) -> Image.Image:
+        import torch
+
+        from fast_style.networks.streaming import layer_bytes, stylize_in_bands
+
+        network = self._style.network()
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        layers = 2 * layer_bytes(network, *photo.size, dtype)
+        pixels = photo.width * photo.height
+        needed = BYTES_IN_BANDS + (BYTES_OF_PICTURE * pixels if self.scratch else layers)
+        free = psutil.virtual_memory().available
+        if self.device == "cpu" and needed > free:
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px needs about {needed / 1e9:.1f} GB "
+                f"of memory, even in bands, and {free / 1e9:.1f} GB are free: make it smaller with "
+                f"--size, or let --scratch name a folder with room for {layers / 1e9:.0f} GB"
+            )
+        try:
+            return stylize_in_bands(
+                network,
+                photo,
+                torch.device(self.device),
+                dtype,
+                self.band_rows,
+                self.scratch,
+                self.progress,
+            )
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px does not fit into the memory of "
+                f"{self.device}, even in bands: make it smaller with --size, or use --device cpu"
+            ) from error
+
+    def _tensors_on_cpu(self, photos: Tensor) -> Tensor | None:
         import torch
 
         height, width = photos.shape[-2:]
-        self._check(width, height)
+        if not self._fits(width, height):
+            return None
         rows = photos.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).contiguous().numpy()
         stylized = np.empty_like(rows)
         for photo, target in zip(rows, stylized, strict=True):
             target[:] = self._compiled(photo)
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
-    def _on_gpu(self, photos: Tensor) -> Tensor:
+    def _on_gpu(self, photos: Tensor) -> Tensor | None:
         import torch
 
-        height, width = photos.shape[-2:]
-        self._check(width, height)
         given = photos.to(self.device, self._dtype, memory_format=torch.channels_last)
         try:
-            with (
-                torch.no_grad()
-            ):  # what inference_mode gives could be neither changed nor learned from
+            # What inference_mode gives could be neither changed nor learned from.
+            with torch.no_grad():
                 return self._network(given)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"a picture of {width} x {height} px does not fit into the memory of "
-                f"{self.device}: make it smaller with --size, or use --device cpu"
-            ) from error
+        except torch.OutOfMemoryError:
+            return None
 
-    def _check(self, width: int, height: int) -> None:
-        """Refuse what is too small, and what the system would kill us for."""
-        if min(height, width) < MIN_SIDE:
-            raise UserError(
-                f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} "
-                "px a side"
-            )
-        if self.device != "cpu":  # GPUs refuse by themselves
-            return
-        needed = width * height * self.bytes_per_pixel
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise UserError(
-                f"a picture of {width} x {height} px needs about {needed / 1e9:.0f} GB of memory "
-                f"and {free / 1e9:.0f} GB are free: make it smaller with --size"
-            )
+    def _fits(self, width: int, height: int) -> bool:
+        """Whether one pass on the CPU does; the system would kill us where it does not."""
+        return width * height * self.bytes_per_pixel <= psutil.virtual_memory().available
+
+
+def _check_side(width: int, height: int) -> None:
+    if min(height, width) < MIN_SIDE:
+        raise UserError(
+            f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} px a "
+            "side"
+        )
 
 
 # Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
 # last layers hold a few full-size activations at once (`scripts/benchmark.py stylize` measures it).
 BYTES_IN_BF16, BYTES_IN_FLOAT32 = 7, 14
+
+# For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
+BYTES_IN_BANDS = 100_000_000
+BYTES_OF_PICTURE = 4  # a pixel
 
 
 def _is_cpu(device: str) -> bool:

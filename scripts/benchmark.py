@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 OURS, OURS_FP32, PLAIN = "ours", "ours, float32", "plain, float32"
 OURS_LOADING, PLAIN_LOADING = "ours, from files", "plain, from files"
 COCO = 118_287  # photos in COCO's train2017
+IN_BANDS, ONE_PASS = "ours, in bands", "ours, one pass"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 WARM_UP = 2
 
@@ -325,6 +326,141 @@ def plain_script(weights: str, source: str, target: str) -> None:
     to_pil_image(stylized).save(target, quality=95)
 
 
+@main.command()
+@click.option(
+    "--largest",
+    type=click.FloatRange(0.25),
+    default=100.0,
+    show_default=True,
+    help="Megapixels of the largest picture, from 0.25 on by factors of 4.",
+)
+@click.option(
+    "--largest-pass",
+    type=click.FloatRange(0.25),
+    default=4.0,
+    show_default=True,
+    help="Megapixels of the largest for one pass, ours and the plain network's.",
+)
+@click.option(
+    "--most-photos",
+    type=click.IntRange(10),
+    default=100_000,
+    show_default=True,
+    help="Photos in the largest folder to train on, from 10 on by factors of 10.",
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to draw scale.svg (time and memory) and startup.svg in.",
+)
+@device_option
+def scale(
+    largest: float, largest_pass: float, most_photos: int, plots: Path | None, device: str
+) -> None:
+    """Measure how time and memory grow with the picture, the batch and the folder of photos.
+
+    Each measurement is a process of its own, from a picture in memory to a picture. Memory is the
+    peak of the whole process; the line is fitted by least squares.
+    """
+    sizes = [0.25]
+    while sizes[-1] * 4 <= largest:
+        sizes.append(sizes[-1] * 4)
+    if sizes[-1] < largest:
+        sizes.append(largest)
+    rows, measured = [], []
+    for megapixels in tqdm(sizes, leave=False, disable=None):
+        side = round((megapixels * 1e6) ** 0.5)
+        for contender in (IN_BANDS, ONE_PASS, PLAIN):
+            if contender != IN_BANDS and megapixels > largest_pass:
+                continue
+            task = {"task": "scale", "contender": contender, "side": side, "device": device}
+            result = _run_worker({**task, "model": "johnson"})
+            measured.append({**result, "contender": contender, "pixels": side**2})
+            rows.append(
+                {
+                    "": contender,
+                    "side": str(side),
+                    "seconds": f"{result['seconds']:.2f}",
+                    "s/megapixel": f"{result['seconds'] / megapixels:.2f}",
+                    "peak GB": f"{result['peak'] / 1e9:.2f}",
+                }
+            )
+    click.echo(measured[0]["machine"])
+    _print_table(sorted(rows, key=lambda row: row[""]))
+    for contender in (IN_BANDS, ONE_PASS, PLAIN):
+        own = [result for result in measured if result["contender"] == contender]
+        if len(own) > 1:
+            line = statistics.linear_regression(
+                [result["pixels"] for result in own], [result["peak"] for result in own]
+            )
+            click.echo(
+                f"{contender}: {line.slope:.1f} bytes a pixel + {line.intercept / 1e9:.2f} GB"
+            )
+
+    click.echo("\nbatches of tensors of 256 x 256 px, one pass")
+    task = {"task": "scale_batch", "device": device, "model": "johnson", "contender": ONE_PASS}
+    batches = [(count, _run_worker({**task, "batch": count})) for count in (1, 2, 4, 8, 16, 32)]
+    _print_table(
+        [
+            {
+                "": str(count),
+                "s/picture": f"{result['seconds'] / count:.3f}",
+                "peak GB": f"{result['peak'] / 1e9:.2f}",
+            }
+            for count, result in batches
+        ]
+    )
+
+    click.echo("\nstart of training against photos in the folder, seconds")
+    counts = [10]
+    while counts[-1] * 10 <= most_photos:
+        counts.append(counts[-1] * 10)
+    task = {"task": "startup", "contender": IN_BANDS, "device": "cpu"}
+    starts = [(count, _run_worker({**task, "photos": count})) for count in counts]
+    _print_table(
+        [
+            {
+                "photos": f"{count:,}",
+                "listing alone": f"{result['listing']:.3f}",
+                "ContentData": f"{result['construction']:.3f}",
+                "to the first batch": f"{result['first_batch']:.3f}",
+            }
+            for count, result in starts
+        ]
+    )
+    if plots is not None:
+        _draw_plots(measured, starts, plots)
+
+
+def _draw_plots(
+    measured: list[dict[str, Any]], starts: list[tuple[int, dict[str, Any]]], folder: Path
+) -> None:
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for contender in (IN_BANDS, ONE_PASS, PLAIN):
+        own = [result for result in measured if result["contender"] == contender]
+        megapixels = [result["pixels"] / 1e6 for result in own]
+        axes[0].loglog(megapixels, [result["seconds"] for result in own], "o-", label=contender)
+        axes[1].loglog(megapixels, [result["peak"] / 1e9 for result in own], "o-", label=contender)
+    for axis, name in zip(axes, ("seconds", "peak memory, GB"), strict=True):
+        axis.set(xlabel="megapixels", ylabel=name)
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    figure.savefig(folder / "scale.svg")
+
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axis = figure.subplots()
+    for key, name in (("first_batch", "to the first batch"), ("listing", "listing alone")):
+        axis.loglog([count for count, _ in starts], [s[key] for _, s in starts], "o-", label=name)
+    axis.set(xlabel="photos in the folder", ylabel="seconds")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    figure.savefig(folder / "startup.svg")
+
+
 def _measure(
     task: dict[str, Any], rounds: int, contenders: Sequence[str] = (OURS, OURS_FP32, PLAIN)
 ) -> dict[str, list[dict[str, Any]]]:
@@ -394,6 +530,9 @@ def worker(task: dict[str, Any]) -> None:
         "stylize": _stylize,
         "agreement": _agreement,
         "prepare": _prepare,
+        "scale": _scale,
+        "scale_batch": _scale_batch,
+        "startup": _startup,
     }
     measure = tasks[task["task"]]
     torch.manual_seed(0)
@@ -649,6 +788,80 @@ def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
                 lambda: list(stylize_files(stylizer, [(source, target)], size=None)), device
             )
     return result
+
+
+def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    import torch
+
+    from fast_style.images import to_picture, to_tensor
+    from fast_style.networks.streaming import stylize_in_bands
+    from fast_style.stylizer import computes_in_bf16
+
+    picture = _photo().resize((task["side"], task["side"]))
+    if task["contender"] == PLAIN:
+        network = _plain_network().to(device)
+
+        @torch.inference_mode()
+        def call() -> object:
+            return to_picture(network(to_tensor(picture)[None].to(device) * 255)[0] / 255)
+    elif task["contender"] == IN_BANDS:
+        network = _our_network(task["model"])
+        dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
+
+        def call() -> object:
+            return stylize_in_bands(network, picture, device, dtype)
+    else:
+        stylizer = _our_stylizer(task, device)
+
+        def call() -> object:
+            return stylizer(picture)
+
+    before = _reset_peak(device)
+    small = task["side"] ** 2 <= 4e6  # the first call takes longer: it matters for these
+    seconds = min(_time(call, device) for _ in range(3 if small else 1))
+    return {"seconds": seconds, "before": before, "peak": _peak(device)}
+
+
+def _scale_batch(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    import torch
+
+    photos = torch.rand(task["batch"], 3, 256, 256, device=device)
+    stylizer = _our_stylizer(task, device)
+    _reset_peak(device)
+    seconds = min(_time(lambda: stylizer(photos), device) for _ in range(3))
+    return {"seconds": seconds, "peak": _peak(device)}
+
+
+def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Seconds to list a folder (`os.walk`), to make the data of it, and to its first batch."""
+    import os
+
+    from torch.utils.data import DataLoader
+
+    from fast_style.data import ContentData, EndlessSampler
+    from fast_style.images import save_picture
+
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.jpg"
+        save_picture(_photo().resize((320, 240)), photo)
+        photos = Path(folder) / "photos"
+        for number in range(task["photos"]):
+            path = photos / f"{number // 1000:03}" / f"{number:06}.jpg"
+            if number % 1000 == 0:
+                path.parent.mkdir(parents=True)
+            try:
+                path.hardlink_to(photo)
+            except OSError:  # a disk allows a file so many names
+                path.symlink_to(photo)
+        ContentData(None)  # imports what there is to import
+        listing = _time(lambda: sorted(os.walk(photos)), device)
+        started = time.perf_counter()
+        data = ContentData(str(photos), size=128, workers=0)
+        construction = time.perf_counter() - started
+        sampler = EndlessSampler(len(data.dataset), seed=0)
+        next(iter(DataLoader(data.dataset, batch_size=4, sampler=sampler)))
+        first_batch = time.perf_counter() - started
+    return {"listing": listing, "construction": construction, "first_batch": first_batch}
 
 
 def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -244,18 +244,13 @@ def test_strength_beyond_its_range(adjustable: Path) -> None:
         Stylizer(adjustable, "cpu", strength=1.5)
 
 
-@pytest.mark.parametrize("count", [1, 8])
-def test_short_memory_is_refused(
-    stylize: Stylizer, monkeypatch: pytest.MonkeyPatch, count: int
+def test_tensors_that_memory_is_short_of_are_refused(
+    stylize: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = psutil.virtual_memory()._replace(available=32 * 32 * stylize.bytes_per_pixel)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     stylize(torch.zeros(4, 3, 32, 32))  # just fits: one after another
-    with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
-        stylize(torch.zeros(count, 3, 480, 640))
-    with pytest.raises(UserError, match=r"640 x 480 px .*memory.*--size"):
-        stylize(Image.new("RGB", (640, 480)))
-    with pytest.raises(UserError, match="memory"):
+    with pytest.raises(UserError, match=r"33 x 32 px .*memory.*pictures.*bands"):
         stylize(torch.zeros(1, 3, 32, 33))
 
 

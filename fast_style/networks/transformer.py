@@ -102,14 +102,22 @@ class ToRGB(ReflectedConv):
         height, width = x.shape[-2:]
         padded = F.pad(x, (self.margin,) * 4, mode="reflect")
         padded = F.pad(padded, (0, width % 2, 0, height % 2))
+        return self.squares(padded, *self.square_kernels())[..., :height, :width]
+
+    def square_kernels(self) -> tuple[Tensor, Tensor | None]:
+        """Kernels and bias of the wider convolution, one for each pixel of a square and output."""
         kernels = [
             F.pad(self.weight, (right, 1 - right, down, 1 - down))
             for down in (0, 1)
             for right in (0, 1)
         ]
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
-        out = F.conv2d(padded, torch.stack(kernels, 1).flatten(0, 1), bias, stride=2)
-        return F.pixel_shuffle(out, 2)[..., :height, :width]
+        return torch.stack(kernels, 1).flatten(0, 1), bias
+
+    @staticmethod
+    def squares(padded: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve what is padded already; rows and columns come in twos."""
+        return F.pixel_shuffle(F.conv2d(padded, kernels, bias, stride=2), 2)
 
 
 class UpsampledConv(nn.Conv2d):
@@ -123,14 +131,17 @@ class UpsampledConv(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, kernel_size=3, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def transposed_kernel(self) -> Tensor:
+        """The one 4 x 4 kernel, for a transposed convolution with a stride of 2."""
         # Transposed convolution flips its kernel, hence the flip; padding by one on each side lays
         # the sum of the four shifts of the 3 x 3 kernel into 4 x 4.
         weight = self.weight.transpose(0, 1).flip(2, 3)
         rows = F.pad(weight, (0, 0, 0, 1)) + F.pad(weight, (0, 0, 1, 0))
-        kernel = F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+        return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
         edged = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        return F.conv_transpose2d(edged, kernel, stride=2, padding=3)
+        return F.conv_transpose2d(edged, self.transposed_kernel(), stride=2, padding=3)
 
 
 class InstanceNorm(nn.InstanceNorm2d):

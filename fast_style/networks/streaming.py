@@ -1,0 +1,378 @@
+"""An `ImageTransformer` on pictures of any size: what one pass gives, in bands of rows.
+
+Of a whole picture, instance norm (Ulyanov, Vedaldi and Lempitsky 2016) needs but two numbers for
+each channel. So the network is walked from top to bottom again and again, each time as far as the
+next unknown mean and variance. Layers are generators that take bands of rows and give bands of
+rows, and keep the few rows that their next output needs: no halo is computed twice, nothing is
+padded but at the picture's own edges, and no band's edge shows.
+
+The encoder is walked three times. Around the convolutions of the residual blocks two whole layers
+are kept, at a quarter of the resolution; nothing else that grows with the picture's height is. The
+decoder is walked three times, the last time into the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from fast_style.errors import UserError
+from fast_style.networks.transformer import (
+    ImageTransformer,
+    InstanceNorm,
+    ReflectedConv,
+    ToRGB,
+    UpsampledConv,
+)
+
+log = logging.getLogger(__name__)
+
+# A layer's rows from top to bottom, each band (1, C, rows, width); and what is done with them.
+Bands = Iterator[Tensor]
+Stage = Callable[[Bands], Bands]
+Part = TypeVar("Part", bound=nn.Module)
+
+# Values in a band of the widest layer: on a CPU, what its cache holds; a GPU wants more at once.
+BAND_VALUES = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
+
+
+def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
+    """Bytes of one of the two layers that are kept for a picture of this size."""
+    return network.widths[2] * -(-width // 4) * -(-height // 4) * dtype.itemsize
+
+
+@torch.no_grad()
+def stylize_in_bands(
+    network: ImageTransformer,
+    picture: Image.Image,
+    device: torch.device,
+    dtype: torch.dtype,
+    band_rows: int | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[float, float], object] | None = None,
+) -> Image.Image:
+    """Stylize a picture of any size as one pass of the network does, up to rounding.
+
+    Args:
+        network: on any device; it is not changed.
+        picture: of mode "RGB", at least ``ImageTransformer.MIN_SIDE`` px a side.
+        device: where to compute. The two layers that are kept live there too if they fit, else in
+            main memory, which is logged.
+        dtype: in which to compute and to keep layers: bfloat16, float32 or float64.
+        band_rows: rows of the picture in a band; by default as many as are fast.
+        scratch: folder on whose disk the two layers are kept, in temporary files without a name
+            that vanish whatever happens; by default they are kept in memory.
+        progress: told what is done and the total, in rows of the picture times convolutions.
+
+    Raises:
+        UserError: if ``scratch`` cannot hold the layers.
+    """
+    stylized, top = None, 0
+    for band in stylized_bands(network, picture, device, dtype, band_rows, scratch, progress):
+        # Not earlier: by now one of the two layers is gone, whose memory this can take.
+        stylized = stylized or Image.new("RGB", picture.size)
+        levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
+        stylized.paste(Image.fromarray(levels.contiguous().cpu().numpy()), (0, top))
+        top += band.shape[2]
+    assert stylized is not None
+    return stylized
+
+
+def stylized_bands(
+    network: ImageTransformer,
+    picture: Image.Image,
+    device: torch.device,
+    dtype: torch.dtype,
+    band_rows: int | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[float, float], object] | None = None,
+) -> Bands:
+    """What `stylize_in_bands` makes a picture of: RGB in [0, 1], in float32 or wider."""
+    width, height = picture.size
+    small_width, small_height = -(-width // 4), -(-height // 4)
+    if band_rows is None:
+        band_rows = max(1, BAND_VALUES.get(device.type, 2**20) // (network.widths[0] * width))
+    done, total = 0.0, height * (12.0 + 2 * network.residual_blocks)
+
+    def walk(source: Bands, rows: int, stages: Sequence[Stage]) -> Bands:
+        convolutions = sum(isinstance(stage, _Convolution) for stage in stages)
+
+        def counted() -> Bands:
+            nonlocal done
+            for band in source:
+                yield band
+                done += height * band.shape[2] / rows * convolutions
+                if progress is not None:
+                    progress(done, total)
+
+        bands = counted()
+        for stage in stages:
+            bands = stage(bands)
+        return bands
+
+    def photo() -> Bands:
+        return _levels(picture, band_rows, device, dtype)
+
+    stages: list[Stage] = []
+    for conv, module in zip(
+        _parts(ReflectedConv, network.encoder), _parts(InstanceNorm, network.encoder), strict=True
+    ):
+        # The photo comes as 255 times what the network sees, and the first norm forgets that.
+        norm = _Norm(module, device, dtype, scale=1 if stages else 255)
+        stages.append(_reflected(conv, device, dtype))
+        if len(stages) < 5:
+            _exhaust(norm.measured(walk(photo(), height, stages)))
+            stages.append(norm.relu)
+
+    shape = (1, network.widths[2], small_height, small_width)
+    skip, body = (_empty(shape, device, dtype, scratch) for _ in range(2))
+
+    def read(layer: Tensor, rows: int = band_rows) -> Bands:
+        return (band.to(device) for band in layer.split(rows, dim=2))
+
+    def activated(norm: _Norm) -> Bands:
+        for kept in skip.split(band_rows, dim=2):
+            band = norm(kept.to(device)).relu_()
+            kept.copy_(band)
+            yield band
+
+    def added(norm: _Norm, changes: Tensor) -> Bands:
+        pairs = zip(skip.split(band_rows, 2), changes.split(band_rows, 2), strict=True)
+        for kept, change in pairs:
+            band = norm(change.to(device)).add_(kept.to(device))
+            kept.copy_(band)
+            yield band
+
+    _write(norm.measured(walk(photo(), height, stages)), skip)
+    block_input = activated(norm)
+    for block in network.residuals:
+        inner, outer = (_Norm(part, device, dtype) for part in _parts(InstanceNorm, block))
+        first, second = (_reflected(part, device, dtype) for part in _parts(ReflectedConv, block))
+        # Both write where rows were read before: a convolution keeps those it still needs.
+        _write(inner.measured(walk(block_input, small_height, [first])), body)
+        _write(outer.measured(walk(read(body), small_height, [inner.relu, second])), body)
+        block_input = added(outer, body)
+    _exhaust(block_input)
+    del body
+
+    # A row of the small layer becomes four.
+    small_rows = max(1, band_rows // 4)
+    stages = []
+    for upsampling, module in zip(
+        _parts(UpsampledConv, network.decoder), _parts(InstanceNorm, network.decoder), strict=True
+    ):
+        norm = _Norm(module, device, dtype)
+        stages.append(_upsampled(upsampling, device, dtype))
+        _exhaust(norm.measured(walk(read(skip, small_rows), small_height, stages)))
+        stages.append(norm.relu)
+    # Each stride rounded odd sizes up.
+    cropped = partial(_cropped, height=height, width=width)
+    stages += [cropped, _to_rgb(network.to_rgb, device, dtype), cropped]
+    for band in walk(read(skip, small_rows), small_height, stages):
+        yield torch.sigmoid(band.to(_precise(dtype)))
+
+
+def _parts(kind: type[Part], whole: nn.Module) -> list[Part]:
+    return [part for part in whole.modules() if isinstance(part, kind)]
+
+
+class _Convolution:
+    """A convolution on bands of rows, which keeps the rows that the next band's output needs.
+
+    Args:
+        compute: convolves padded rows, one step for each window of ``kernel`` rows in them.
+        kernel, stride: rows in a window, and from one window to the next.
+        margins: rows and columns to add before and behind the picture.
+        mode: how, by `torch.nn.functional.pad`.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Tensor], Tensor],
+        kernel: int,
+        stride: int,
+        margins: tuple[int, int],
+        mode: str,
+    ) -> None:
+        self.compute = compute
+        self.kernel = kernel
+        self.stride = stride
+        self.margins = margins
+        self.mode = mode
+
+    def __call__(self, bands: Bands) -> Bands:
+        before, behind = self.margins
+        rows: Tensor | None = None
+        at_top = True
+        for band in bands:
+            band = F.pad(band, (before, behind, 0, 0), mode=self.mode)
+            rows = band if rows is None else torch.cat([rows, band], dim=2)
+            if at_top and rows.shape[2] > before:  # enough to reflect
+                rows = F.pad(rows, (0, 0, before, 0), mode=self.mode)
+                at_top = False
+            if not at_top and rows.shape[2] >= self.kernel:
+                yield self.compute(rows)
+                rows = rows[:, :, self._used(rows) :]
+        assert rows is not None
+        if rows.shape[2] + behind >= self.kernel:
+            yield self.compute(F.pad(rows, (0, 0, 0, behind), mode=self.mode))
+
+    def _used(self, rows: Tensor) -> int:
+        """Rows that no further window begins in."""
+        return ((rows.shape[2] - self.kernel) // self.stride + 1) * self.stride
+
+
+def _reflected(module: ReflectedConv, device: torch.device, dtype: torch.dtype) -> _Convolution:
+    weight = _weight(module.weight, device, dtype)
+    stride, margin = module.stride[0], module.margin
+    compute = partial(F.conv2d, weight=weight, stride=stride)
+    return _Convolution(compute, 2 * margin + 1, stride, (margin, margin), "reflect")
+
+
+def _upsampled(module: UpsampledConv, device: torch.device, dtype: torch.dtype) -> _Convolution:
+    weight = _weight(module.transposed_kernel(), device, dtype)
+    compute = partial(F.conv_transpose2d, weight=weight, stride=2, padding=3)
+    return _Convolution(compute, 3, 1, (1, 1), "replicate")
+
+
+def _to_rgb(module: ToRGB, device: torch.device, dtype: torch.dtype) -> _Convolution:
+    """Odd sizes get a row or a column too many."""
+    kernels, bias = module.square_kernels()
+    assert bias is not None
+    weight = _weight(kernels, device, dtype)
+    compute = partial(module.squares, kernels=weight, bias=bias.to(device, dtype))
+    margin = module.margin
+    return _Convolution(compute, 2 * margin + 2, 2, (margin, margin + 1), "reflect")
+
+
+def _weight(weight: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return weight.detach().to(device, dtype, memory_format=torch.channels_last)
+
+
+class _Norm:
+    """Instance norm whose mean and variance are measured in one walk and used in the next.
+
+    Args:
+        scale: what is measured is so many times what the module would see.
+    """
+
+    def __init__(
+        self, module: InstanceNorm, device: torch.device, dtype: torch.dtype, scale: int = 1
+    ) -> None:
+        self.dtype = _precise(dtype)
+        self.weight, self.bias = (
+            parameter.detach().to(device, self.dtype) for parameter in (module.weight, module.bias)
+        )
+        self.eps = module.eps * scale**2
+
+    def measured(self, bands: Bands) -> Bands:
+        """The bands as they are; after the last one, the statistics are known.
+
+        Each band's are combined by the formula of Chan, Golub and LeVeque 1983 (equation 2.1), in
+        float64: sums over hundreds of millions of values keep their digits, and a mean far from
+        zero does not swallow the variance.
+        """
+        count = 0
+        mean = squares = torch.zeros(len(self.weight), dtype=torch.float64)
+        for band in bands:
+            values = band.to(self.dtype)
+            number = values[:, 0].numel()
+            near = values.mean((0, 2, 3))
+            values = values - near[:, None, None]
+            rest = values.sum((0, 2, 3)).cpu().double() / number
+            band_squares = values.square_().sum((0, 2, 3)).cpu().double() - number * rest.square()
+            distance = near.cpu().double() + rest - mean
+            count += number
+            mean = mean + distance * (number / count)
+            squares = squares + band_squares
+            squares += distance.square() * (number * (count - number) / count)
+            yield band
+        self.mean = mean.to(self.weight)
+        self.variance = (squares / count).to(self.weight)
+
+    def __call__(self, band: Tensor) -> Tensor:
+        return F.batch_norm(band, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
+
+    def relu(self, bands: Bands) -> Bands:
+        return (self(band).relu_() for band in bands)
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _levels(
+    picture: Image.Image, band_rows: int, device: torch.device, dtype: torch.dtype
+) -> Bands:
+    """The photo's bands, from -255 to 255: as whole numbers they are exact in bfloat16 too."""
+    for top in range(0, picture.height, band_rows):
+        bottom = min(top + band_rows, picture.height)
+        levels = np.array(picture.crop((0, top, picture.width, bottom)))
+        band = torch.from_numpy(levels).to(device).permute(2, 0, 1).unsqueeze(0)
+        yield band.to(dtype).mul_(2).sub_(255)
+
+
+def _cropped(bands: Bands, height: int, width: int) -> Bands:
+    for band in bands:
+        if height > 0:
+            yield band[:, :, :height, :width]
+        height -= band.shape[2]
+
+
+def _exhaust(bands: Bands) -> None:
+    for _ in bands:
+        pass
+
+
+def _write(bands: Bands, layer: Tensor) -> None:
+    top = 0
+    for band in bands:
+        layer[:, :, top : top + band.shape[2]] = band
+        top += band.shape[2]
+
+
+def _empty(
+    shape: tuple[int, int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    scratch: Path | None,
+) -> Tensor:
+    """A layer of unknown values, stored row by row: on the device, in main memory or on a disk."""
+    _, channels, height, width = shape
+    if scratch is not None:
+        memory = _on_disk(channels * height * width * dtype.itemsize, scratch)
+        rows = torch.frombuffer(memory, dtype=dtype).view(1, height, width, channels)
+        return rows.permute(0, 3, 1, 2)
+    try:
+        return torch.empty(shape, device=device, dtype=dtype, memory_format=torch.channels_last)
+    except torch.OutOfMemoryError:
+        log.warning("a layer does not fit on %s and is kept in main memory: slower", device)
+        return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+def _on_disk(size: int, folder: Path) -> mmap.mmap:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                # A disk that is full while mapped memory is written kills the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            return mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot hold a temporary file of {size / 1e9:.1f} GB "
+            f"({error.strerror or error}): name a folder on a disk with room"
+        ) from error
