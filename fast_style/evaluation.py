@@ -108,12 +108,18 @@ def evaluate(
         UserError: for whatever the user got wrong, before anything slow starts.
     """
     _check_sizes(plan)
+    photos_folder = plan.photos or PHOTOS
+    if photos_folder.resolve() in [out.resolve(), *out.resolve().parents]:
+        raise UserError(
+            f"{out} is in {photos_folder}, and its pictures would be taken for photos the next "
+            "time: write the report elsewhere"
+        )
     device = find_device(plan.device)
-    paths = find_pictures(plan.photos or PHOTOS)[: plan.count]
+    paths = find_pictures(photos_folder)[: plan.count]
     photos = {size: _squares(paths, size) for size in plan.sizes}
     candidates = _candidates(plan, device)
     judges = list({id(c.judge): c.judge for c in candidates}.values())
-    data = {
+    data: dict[str, Any] = {
         "complete": False,
         "settings": {
             "sizes": list(plan.sizes),
@@ -125,17 +131,18 @@ def evaluate(
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         },
         "photos": [
-            {"name": path.name, "shorter_side": min(open_picture(path).size)} for path in paths
+            {"name": path.name, "shorter_side": min(open_picture(path).size), "pictures": {}}
+            for path in paths
         ],
         "judges": [judge.data for judge in judges],
         "checkpoints": [candidate.data for candidate in candidates],
     }
     pictures = out / "pictures"
-    for index, path in enumerate(paths):
+    for index in range(len(paths)):
         for size in plan.sizes:
-            name = f"{size}-{index}-{path.stem}.jpg"
-            save_picture(to_picture(photos[size][index]), pictures / "photos" / name)
-            cast(Any, data["photos"])[index].setdefault("pictures", {})[str(size)] = name
+            picture = Path("photos") / f"{size}-{index}.jpg"
+            save_picture(to_picture(photos[size][index]), pictures / picture)
+            data["photos"][index]["pictures"][str(size)] = str(picture)
     for number, judge in enumerate(judges):
         judge.data["picture"] = f"painting-{number}.jpg"
         save_picture(to_picture(judge.painting[0]), pictures / judge.data["picture"])
@@ -162,8 +169,7 @@ def evaluate(
                 for index, photo in enumerate(photos[size].to(device).split(1)):
                     progress(0, f"{candidate.data['name']} at {size} px")
                     found.append(_measure(stylize, candidate.judge, photo, plan.seed))
-                    name = f"{size}-{index}-{paths[index].stem}.jpg"
-                    picture = Path(candidate.data["name"]) / name
+                    picture = Path(candidate.data["folder"]) / f"{size}-{index}.jpg"
                     save_picture(to_picture(found[-1].stylized[0]), pictures / picture)
                     found[-1].data["picture"] = str(picture)
                     progress(PHOTO_COST * size**2, f"{candidate.data['name']} at {size} px")
@@ -251,6 +257,8 @@ class Measured:
 @torch.no_grad()
 def _measure(stylize: Stylizer, judge: Judge, photo: Tensor, seed: int) -> Measured:
     stylized = stylize(photo)
+    if not stylized.isfinite().all():
+        raise UserError(f"the network {stylize.name} gives no picture (nan): train it anew")
     losses = {name: value.item() for name, value in judge.loss(stylized, photo).items()}
     # The faults are many small operations, and a GPU's memory is for the networks.
     found = {
@@ -313,7 +321,7 @@ def _squares(paths: Sequence[Path], size: int) -> Tensor:
 
 def _candidates(plan: Plan, device: torch.device) -> list[Candidate]:
     shared: dict[str, Judge] = {}
-    candidates = []
+    candidates: list[Candidate] = []
     names: list[str] = []
     for checkpoint in plan.checkpoints:
         path, trained = find_style(checkpoint), load_style(checkpoint)
@@ -329,7 +337,7 @@ def _candidates(plan: Plan, device: torch.device) -> list[Candidate]:
             shared[key] = _judge(painting, size, recipe, path, device)
         data = {
             "name": name,
-            "file": path.name,
+            "folder": f"{len(candidates)}-{name}",
             "painting": painting.name,
             "judge": list(shared).index(key),
             "steps": trained.losses.get("step"),

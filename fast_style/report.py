@@ -41,7 +41,6 @@ def write_report(data: dict[str, Any], out: Path, finished: bool = False) -> Non
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        # Told apart from other reports by their names alone, pages and figures go together.
         for name, text in (
             ("report.json", json.dumps(data, indent=1, allow_nan=False)),
             ("index.html", page),
@@ -64,18 +63,19 @@ def _figure(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def _meanings() -> dict[str, str]:
-    """What the page says of each fault is what its function says."""
+def _meanings() -> dict[str, list[str]]:
+    """Paragraphs: what the page says of each fault is what its function's documentation says."""
     functions = {
         "Spots": faults.spots,
         "Checkerboard": faults.checkerboard,
         "Border": faults.border,
         "Change": faults.change,
     }
-    return {
-        name: (inspect.getdoc(function) or "").partition("\n\nReturns:")[0].replace("`", "")
-        for name, function in functions.items()
-    }
+    meanings = {}
+    for name, function in functions.items():
+        text = (inspect.getdoc(function) or "").replace(", ``(N,)``", "").replace("`", "")
+        meanings[name] = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return meanings
 
 
 def _charts(data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def _write_tensorboard(data: dict[str, Any], out: Path) -> None:
     reference, with evaluations as steps."""
     for checkpoint in data["checkpoints"]:
         # What an earlier evaluation left in this place would stand beside this one.
-        with SummaryWriter(str(out / "tensorboard" / checkpoint["name"]), purge_step=0) as writer:
+        with SummaryWriter(str(out / "tensorboard" / checkpoint["folder"]), purge_step=0) as writer:
             for size, found in checkpoint["sizes"].items():
                 for group in ("losses", "faults"):
                     for name, value in found[group].items():
@@ -145,7 +145,7 @@ def _write_tensorboard(data: dict[str, Any], out: Path) -> None:
                         [to_tensor(open_picture(out / "pictures" / path)) for path in column], 1
                     )
                     for photo, stylized in zip(data["photos"], found["photos"], strict=True)
-                    for column in [(f"photos/{photo['pictures'][size]}", stylized["picture"])]
+                    for column in [(photo["pictures"][size], stylized["picture"])]
                 ]
                 grid = make_grid(pairs, nrow=4, padding=8, pad_value=1.0)
                 writer.add_image("pictures/photos_above_stylized", grid, int(size))
