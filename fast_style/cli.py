@@ -386,6 +386,7 @@ def evaluate(
         bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
         dynamic_ncols=True,
         leave=False,
+        disable=None,  # unless on a terminal
     ) as bar:
 
         def show(done: float, doing: str) -> None:

@@ -348,7 +348,8 @@ def _candidates(plan: Plan, device: torch.device) -> list[Candidate]:
 
 
 def _find_painting(trained: TrainedStyle, given: Path | None) -> Path:
-    name = Path(str(trained.recipe.get("style", {}).get("image", ""))).name
+    style = trained.recipe.get("style")
+    name = Path(str(style.get("image", ""))).name if isinstance(style, dict) else ""
     if given is not None and not given.is_dir():
         return given
     folder = PAINTINGS if given is None else given
