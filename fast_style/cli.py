@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
+INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
 
 
 def _complain(error: UserError) -> None:
@@ -49,6 +50,7 @@ def main() -> None:
     fast-style stylize photo.jpg --style starry-night     with a style that is shipped
     fast-style train style=mine.jpg data.dir=photos       a network for your painting
     fast-style optimize photo.jpg painting.jpg            one picture, slowly, without a network
+    fast-style evaluate a.safetensors b.safetensors       losses and faults, side by side
     """
 
 
@@ -332,6 +334,132 @@ class _BandsBar:
         if done > total - 0.5:  # of a row
             self.bar.close()
             self.bar = None
+
+
+@main.command()
+@click.argument("checkpoints", nargs=-1, required=True)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    help="Folder of photos that no network has been trained on; by default the bundled ones.",
+)
+@click.option(
+    "--painting",
+    type=click.Path(path_type=Path),
+    help="The painting's file; or, for networks of several paintings, the folder that they are in.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for report.json, index.html with its pictures, and TensorBoard's files.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(1, 20_000),
+    multiple=True,
+    default=(256, 512, 1024),
+    show_default=True,
+    help="Side in pixels of the photos' centre squares; may be repeated.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Photos at most, the first in order of name.",
+)
+@click.option(
+    "--evaluations",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How long L-BFGS may try on each photo; 0 leaves this comparison out.",
+)
+@click.option(
+    "--evaluations-at",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Size at which L-BFGS is run, by default the smallest; may be repeated. Twice the side "
+    "takes four times as long.",
+)
+@click.option(
+    "--loss",
+    help="Measure all with vgg16, vgg19 or johnson (see conf/loss) and its weights, instead of "
+    "each with the loss that it was trained with.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
+)
+def evaluate(
+    checkpoints: tuple[str, ...],
+    photos: Path | None,
+    painting: Path | None,
+    out: Path,
+    sizes: tuple[int, ...],
+    count: int,
+    evaluations: int,
+    evaluations_at: tuple[int, ...],
+    loss: str | None,
+    seed: int,
+    device: str,
+) -> None:
+    """Measure networks side by side: losses, faults, and how far L-BFGS must go for the same.
+
+    CHECKPOINTS are shipped styles (see `styles`) or .safetensors files. Compare totals only among
+    networks of one painting and one loss. Ctrl-C keeps what is measured so far.
+
+    \b
+    fast-style evaluate starry-night --painting starry-night.jpg
+    fast-style evaluate old.safetensors new.safetensors --painting mine.jpg --photos held-out
+    fast-style evaluate mine.safetensors --size 256 --count 2 --evaluations 0     in seconds
+    """
+    from tqdm import tqdm
+
+    from fast_style.evaluation import Plan, evaluate
+
+    plan = Plan(
+        checkpoints=checkpoints,
+        photos=photos,
+        painting=painting,
+        sizes=sorted(set(sizes)),
+        count=count,
+        evaluations=evaluations,
+        evaluations_sizes=sorted(set(evaluations_at or (min(sizes),))),
+        loss=loss,
+        seed=seed,
+        device=device,
+    )
+    with tqdm(
+        total=1.0,
+        bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
+        dynamic_ncols=True,
+        leave=False,
+        disable=None,  # unless on a terminal
+    ) as bar:
+
+        def show(done: float, doing: str) -> None:
+            bar.set_description_str(doing, refresh=False)
+            bar.update(done - bar.n)
+
+        data = evaluate(plan, out, show)
+
+    for checkpoint in data["checkpoints"]:
+        for size, found in checkpoint["sizes"].items():
+            line = f"{checkpoint['name']:20} {size:>5} px  total {found['losses']['total']:.2f}"
+            if "evaluations" in found:
+                reached = found["evaluations"]
+                reached = f"more than {evaluations}" if reached is None else f"{reached:g}"
+                line += f", as L-BFGS after {reached} evaluations"
+            click.echo(line)
+    click.echo("\n" + click.format_filename(out / "index.html"))
+    if not data["complete"]:
+        click.echo("fast-style: stopped; this is what was measured so far", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @main.command()
