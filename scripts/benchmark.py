@@ -9,6 +9,7 @@ neither what ran before nor a machine that is busy for a while favours one of th
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import statistics
@@ -46,8 +47,18 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
+    callback=lambda context, option, device: _resolved(device),
     help="auto is a GPU where there is one.",
 )
+
+
+def _resolved(device: str) -> str:
+    if device != "auto":
+        return device
+    asked = "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')"
+    return subprocess.check_output([sys.executable, "-c", asked], text=True).strip()
+
+
 rounds_option = click.option(
     "--rounds",
     type=click.IntRange(1),
@@ -67,6 +78,8 @@ def main() -> None:
     python scripts/benchmark.py train --photos DIR        from the files on
     python scripts/benchmark.py data --photos DIR         from the files to batches
     python scripts/benchmark.py stylize                   a picture of 1920 x 1080
+    python scripts/benchmark.py scale                     pictures of 0.25 to 100 megapixels
+    python scripts/benchmark.py peer DIR                  whole commands beside pytorch/examples
     OMP_NUM_THREADS=1 python scripts/benchmark.py ...     on one core
 
     Close other programs first: every contender runs --rounds times in a process of its own, and
@@ -272,24 +285,35 @@ def _measure_from_the_shell(width: int, height: int, rounds: int, model: str) ->
                 *["-o", str(folder / "out")],
             ],
         }
-        seconds: dict[str, list[float]] = {command: [] for command in commands}
+        measured: dict[str, list[dict[str, float]]] = {command: [] for command in commands}
         for _ in range(rounds):
             for name, command in commands.items():
-                started = time.perf_counter()
-                subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-                seconds[name].append(time.perf_counter() - started)
-        plain_script = statistics.median(seconds["plain script, photo.jpg"])
-        _print_table(
-            [
-                {
-                    "from the shell": name,
-                    "s": f"{statistics.median(times):.2f}",
-                    "fastest to slowest": f"{min(times):.2f} to {max(times):.2f}",
-                    "of plain's": f"{statistics.median(times) / plain_script:.2f}",
-                }
-                for name, times in seconds.items()
-            ]
-        )
+                measured[name].append(_run_command(command))
+        baseline = measured["plain script, photo.jpg"]
+    _print_table(
+        [
+            {
+                "from the shell": name,
+                **_timing("s", results, baseline),
+                **_memory(results, baseline),
+            }
+            for name, results in measured.items()
+        ]
+    )
+
+
+def _run_command(command: list[str], **environment: str) -> dict[str, float]:
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | environment
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        click.echo(said, err=True)
+        sys.exit(1)
+    return {"seconds": time.perf_counter() - started, "peak": usage.ru_maxrss * 1024}
 
 
 def _prepare(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -459,6 +483,120 @@ def _draw_plots(
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     figure.savefig(folder / "startup.svg")
+
+
+@main.command()
+@click.argument(
+    "folder", type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True)
+)
+@click.option("--size", type=click.IntRange(32), default=256, show_default=True, help="px a side.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help=f"Training steps that are timed: by so many a run is longer than another of {WARM_UP}.",
+)
+@click.option("--width", type=click.IntRange(16), default=1920, show_default=True)
+@click.option("--height", type=click.IntRange(16), default=1080, show_default=True)
+@rounds_option
+@device_option
+def peer(
+    folder: Path,
+    size: int,
+    batch: int,
+    steps: int,
+    width: int,
+    height: int,
+    rounds: int,
+    device: str,
+) -> None:
+    """Measure whole commands of ours beside those of pytorch/examples, unmodified.
+
+    FOLDER is `fast_neural_style` in a clone of it. Both train with VGG16 on the same photos of
+    640 x 480 px and stylize the same one; starting up counts when stylizing. Theirs finds random
+    VGG16 weights where it would download trained ones: that does not change the time.
+    """
+    import torch
+    from torchvision.models import vgg16
+
+    program = Path("neural_style") / "neural_style.py"
+    if not (folder / program).is_file():
+        click.echo(f"benchmark: {folder / program} is missing: give a clone's folder", err=True)
+        sys.exit(2)
+    theirs = [sys.executable, str(folder / program)]
+    ours = [sys.executable, "-m", "fast_style.cli"]
+    accel = ["--accel"] if device == "cuda" else []
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        weights = work / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
+        weights.parent.mkdir(parents=True)
+        torch.save(vgg16().state_dict(), weights)
+        photo = _photo()
+        photo.resize((width, height)).save(work / "photo.jpg", quality=90)
+        photo.resize((512, 384)).save(work / "painting.jpg")
+        photo.resize((640, 480)).save(work / "small.jpg", quality=90)
+        training: dict[str, list[list[str]]] = {"ours": [], "pytorch/examples": []}
+        for count in (WARM_UP, WARM_UP + steps):
+            photos = work / f"{count}" / "photos"
+            photos.mkdir(parents=True)
+            for number in range(count * batch):
+                (photos / f"{number:06}.jpg").symlink_to(work / "small.jpg")
+            training["ours"].append(
+                [
+                    *[*ours, "train", "experiment=quickstart", "data=photos"],
+                    *[f"data.dir='{photos}'", f"style={work / 'painting.jpg'}"],
+                    *[f"data.size={size}", f"data.batch_size={batch}", "style.size=512"],
+                    *["trainer.val_check_interval=1000000000", f"trainer.max_steps={count}"],
+                    *[f"output_dir='{work / 'ours'}'"],
+                    f"trainer.accelerator={'gpu' if device == 'cuda' else 'cpu'}",
+                ]
+            )
+            training["pytorch/examples"].append(
+                [
+                    *[*theirs, "train", "--dataset", str(photos.parent), "--epochs", "1"],
+                    *["--batch-size", str(batch), "--image-size", str(size), *accel],
+                    *["--style-image", str(work / "painting.jpg")],
+                    *["--save-model-dir", str(work / "theirs")],
+                ]
+            )
+        cache = str(work / "torch")
+        step: dict[str, list[dict[str, float]]] = {name: [] for name in training}
+        for _ in tqdm(range(rounds), leave=False, disable=None):
+            for who, (short, long) in training.items():
+                started, ended = (_run_command(run, TORCH_HOME=cache) for run in (short, long))
+                lasted = (ended["seconds"] - started["seconds"]) / steps
+                step[who].append({"seconds": lasted, "peak": ended["peak"]})
+        [ours_style] = (work / "ours").glob("*.safetensors")
+        theirs_style = next((work / "theirs").glob("*.model"))
+        target = str(work / "stylized.jpg")
+        stylizing = {
+            "ours": [
+                *[*ours, "stylize", str(work / "photo.jpg"), "--style", str(ours_style)],
+                *["-o", target, "--device", device],
+            ],
+            "pytorch/examples": [
+                *[*theirs, "eval", "--content-image", str(work / "photo.jpg"), *accel],
+                *["--model", str(theirs_style), "--output-image", target],
+            ],
+        }
+        picture: dict[str, list[dict[str, float]]] = {name: [] for name in stylizing}
+        for _ in tqdm(range(rounds), leave=False, disable=None):
+            for who, command in stylizing.items():
+                picture[who].append(_run_command(command))
+    click.echo(f"{_machine(torch.device(device))}; rounds: {rounds}")
+    for what, measured in ((f"s/step of {batch}", step), ("s to stylize", picture)):
+        _print_table(
+            [
+                {
+                    "": who,
+                    **_timing(what, results, measured["pytorch/examples"]),
+                    **_memory(results, measured["pytorch/examples"]),
+                }
+                for who, results in measured.items()
+            ]
+        )
 
 
 def _measure(
