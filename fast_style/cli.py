@@ -48,6 +48,7 @@ def main() -> None:
     \b
     fast-style demo                                       the whole road in five minutes
     fast-style stylize photo.jpg --style starry-night     with a style that is shipped
+    fast-style sheet photo.jpg                            one photo in all styles, on one sheet
     fast-style train style=mine.jpg data.dir=photos       a network for your painting
     fast-style optimize photo.jpg painting.jpg            one picture, slowly, without a network
     fast-style evaluate a.safetensors b.safetensors       losses and faults, side by side
@@ -214,6 +215,68 @@ def stylize(
         )
     if failures:
         sys.exit(WRONG_INPUT)
+
+
+@main.command()
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    help="A shipped style, or a .safetensors of your own; may be repeated. All that are shipped by "
+    "default.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("sheet.png"),
+    show_default=True,
+    help="The picture to write.",
+)
+@click.option(
+    "--strength",
+    "strengths",
+    type=click.FloatRange(0, 1),
+    multiple=True,
+    default=(1.0,),
+    show_default=True,
+    help="From the photo itself, 0, to the style in full, 1; may be repeated, for a row each.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16, 20_000),
+    default=384,
+    show_default=True,
+    help="Longer side of each picture in pixels.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
+)
+def sheet(
+    photo: Path,
+    styles: tuple[str, ...],
+    out: Path,
+    strengths: tuple[float, ...],
+    size: int,
+    device: str,
+) -> None:
+    """Draw PHOTO in all styles on one sheet, to choose from.
+
+    \b
+    fast-style sheet photo.jpg
+    fast-style sheet photo.jpg --style wave --strength 0.25 --strength 0.5 --strength 1
+    """
+    from tqdm import tqdm
+
+    from fast_style.checkpoint import shipped_styles
+    from fast_style.sheet import draw_styles
+
+    styles = styles or tuple(shipped_styles())
+    total = len(styles) * len(strengths)
+    with tqdm(total=total, unit="picture", disable=None, leave=False) as progress:
+        draw_styles(photo, out, styles, strengths, size, device, progress.update)
+    click.echo(click.format_filename(out))
 
 
 @main.command(options_metavar="[OPTIONS]")

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fast_style import faults
-from fast_style.checkpoint import TrainedStyle, find_style, load_style
+from fast_style.checkpoint import StyleFile, find_style, read_style
 from fast_style.data import CentreSquares
 from fast_style.errors import UserError
 from fast_style.gatys import optimize
@@ -246,6 +246,46 @@ def median_evaluations(counts: Sequence[int | None]) -> float | None:
     return None if math.isinf(median) else median
 
 
+def load_judge(
+    checkpoint: str | Path,
+    painting: Path | None = None,
+    device: str = "auto",
+    loss: str | None = None,
+) -> Judge:
+    """A painting and the loss that a network was trained with on it.
+
+    Args:
+        checkpoint: a shipped style's name, or a path.
+        painting, device, loss: as in `Plan`.
+
+    Raises:
+        UserError: if the painting or the loss cannot be had, or the checkpoint does not name them.
+    """
+    path = find_style(checkpoint)
+    return _judge(*_terms(path, painting, loss), path, find_device(device))
+
+
+@torch.no_grad()
+def measure_picture(
+    judge: Judge, stylized: Tensor, photo: Tensor
+) -> dict[str, dict[str, float | None]]:
+    """Losses, and faults that show in one picture, of a stylized photo, whoever made it.
+
+    Args:
+        stylized, photo: ``(1, 3, H, W)`` in [0, 1], on the judge's device.
+
+    Returns:
+        ``losses`` and ``faults`` by name: spots are None where too little of the photo is flat.
+    """
+    losses = {name: value.item() for name, value in judge.loss(stylized, photo).items()}
+    # The faults are many small operations, and a GPU's memory is for the networks.
+    found = {
+        "spots": faults.spots(stylized.cpu(), photo.cpu()),
+        "checkerboard": faults.checkerboard(stylized.cpu(), judge.painting),
+    }
+    return {"losses": losses, "faults": {name: _number(value) for name, value in found.items()}}
+
+
 @dataclass
 class Measured:
     """One photo's stylized version, ``(1, 3, H, W)`` on the CPU, and its figures."""
@@ -259,19 +299,14 @@ def _measure(stylize: Stylizer, judge: Judge, photo: Tensor, seed: int) -> Measu
     stylized = stylize(photo)
     if not stylized.isfinite().all():
         raise UserError(f"the network {stylize.name} gives no picture (nan): train it anew")
-    losses = {name: value.item() for name, value in judge.loss(stylized, photo).items()}
-    # The faults are many small operations, and a GPU's memory is for the networks.
-    found = {
-        "spots": faults.spots(stylized.cpu(), photo.cpu()),
-        "checkerboard": faults.checkerboard(stylized.cpu(), judge.painting),
+    data = measure_picture(judge, stylized, photo)
+    changes = {
         "change_shifted": faults.change(faults.shift(stylized), stylize(faults.shift(photo))),
         "change_noise": faults.change(stylized, stylize(faults.add_noise(photo, seed=seed))),
         "change_jpeg": faults.change(stylized, stylize(faults.recompress(photo))),
     }
-    return Measured(
-        stylized.cpu(),
-        {"losses": losses, "faults": {name: _number(value) for name, value in found.items()}},
-    )
+    data["faults"] |= {name: _number(value) for name, value in changes.items()}
+    return Measured(stylized.cpu(), data)
 
 
 def _summary(found: Sequence[Measured]) -> dict[str, Any]:
@@ -324,14 +359,12 @@ def _candidates(plan: Plan, device: torch.device) -> list[Candidate]:
     candidates: list[Candidate] = []
     names: list[str] = []
     for checkpoint in plan.checkpoints:
-        path, trained = find_style(checkpoint), load_style(checkpoint)
+        path = find_style(checkpoint)
         name, number = path.stem, 2
         while name in names:
             name, number = f"{path.stem}-{number}", number + 1
         names.append(name)
-        painting = _find_painting(trained, plan.painting)
-        size = _style_size(trained, path)
-        recipe = _loss_recipe(trained, path) if plan.loss is None else _loss_named(plan.loss)
+        painting, size, recipe = _terms(path, plan.painting, plan.loss)
         key = json.dumps([str(painting.resolve()), size, recipe], sort_keys=True)
         if key not in shared:
             shared[key] = _judge(painting, size, recipe, path, device)
@@ -340,14 +373,24 @@ def _candidates(plan: Plan, device: torch.device) -> list[Candidate]:
             "folder": f"{len(candidates)}-{name}",
             "painting": painting.name,
             "judge": list(shared).index(key),
-            "steps": trained.losses.get("step"),
+            "steps": read_style(path).losses.get("step"),
             "sizes": {},
         }
         candidates.append(Candidate(path, shared[key], data))
     return candidates
 
 
-def _find_painting(trained: TrainedStyle, given: Path | None) -> Path:
+def _terms(path: Path, painting: Path | None, loss: str | None) -> tuple[Path, int, dict[str, Any]]:
+    """The painting's file, the size at which its style is measured, and the loss's arguments."""
+    trained = read_style(path)
+    return (
+        _find_painting(trained, painting),
+        _style_size(trained, path),
+        _loss_recipe(trained, path) if loss is None else _loss_named(loss),
+    )
+
+
+def _find_painting(trained: StyleFile, given: Path | None) -> Path:
     style = trained.recipe.get("style")
     name = Path(str(style.get("image", ""))).name if isinstance(style, dict) else ""
     if given is not None and not given.is_dir():
@@ -361,7 +404,7 @@ def _find_painting(trained: TrainedStyle, given: Path | None) -> Path:
     )
 
 
-def _style_size(trained: TrainedStyle, path: Path) -> int:
+def _style_size(trained: StyleFile, path: Path) -> int:
     try:
         size = int(trained.recipe["style"]["size"])
     except (KeyError, TypeError, ValueError) as error:
@@ -373,7 +416,7 @@ def _style_size(trained: TrainedStyle, path: Path) -> int:
     return size
 
 
-def _loss_recipe(trained: TrainedStyle, path: Path) -> dict[str, Any]:
+def _loss_recipe(trained: StyleFile, path: Path) -> dict[str, Any]:
     """The arguments of `PerceptualLoss`; Hydra would call whatever a stranger's file names."""
     recipe = trained.recipe.get("loss")
     target = f"{PerceptualLoss.__module__}.{PerceptualLoss.__qualname__}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,14 @@ from tqdm import tqdm
 
 from fast_style.errors import UserError
 from fast_style.hydra_app import as_user_error, register_resolvers
-from fast_style.images import open_picture, resize_picture, save_picture, to_picture, to_tensor
+from fast_style.images import (
+    check_writable,
+    open_picture,
+    resize_picture,
+    save_picture,
+    to_picture,
+    to_tensor,
+)
 from fast_style.losses import PerceptualLoss
 from fast_style.resources import CONF
 from fast_style.stylizer import computes_in_bf16, find_device
@@ -324,7 +330,7 @@ def optimize_file(
     precision = torch.bfloat16 if computes_in_bf16(place) else torch.float32
     loss = load_loss(overrides).to(place)
     _check_memory(photograph, size, place, precision)
-    _check_writable(out, resize_picture(photograph, size))
+    check_writable(out, resize_picture(photograph, size))
     writer = SummaryWriter(log) if log is not None else None
     losses: dict[str, float] = {}
     with (
@@ -390,18 +396,6 @@ def _check_memory(
             f"a picture of {size} px needs about {needed / 1e9:.0f} GB of memory and "
             f"{free / 1e9:.0f} GB are free: make it smaller with --size"
         )
-
-
-def _check_writable(out: Path, picture: Image.Image) -> None:
-    """Write a picture of that size beside ``out`` and remove it: better now than in an hour."""
-    if out.is_dir():
-        raise UserError(f"{out} is a folder: name a file to write, as {out / 'out.png'}")
-    probe = out.with_name(f".{secrets.token_hex(8)}{out.suffix}")
-    try:
-        save_picture(picture, probe)
-    except UserError as error:
-        raise UserError(str(error).replace(str(probe), str(out))) from error
-    probe.unlink()
 
 
 @contextmanager

@@ -351,6 +351,22 @@ def save_picture(picture: Image.Image, path: Path, quality: int = 95) -> None:
         ) from error
 
 
+def check_writable(path: Path, picture: Image.Image) -> None:
+    """Save a picture of that size beside `path` and remove it: better now than in an hour.
+
+    Raises:
+        UserError: As `save_picture` would.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file to write, as {path / 'out.png'}")
+    probe = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    try:
+        save_picture(picture, probe)
+    except UserError as error:
+        raise UserError(str(error).replace(str(probe), str(path))) from error
+    probe.unlink()
+
+
 def resize_picture(picture: Image.Image, longer_side: int) -> Image.Image:
     """Scale a picture, up or down, with the Lanczos filter; its aspect is kept.
 

@@ -402,6 +402,8 @@ def test_a_missing_gpu(tmp_path: Path, style: Path, photo: Path) -> None:
         (["stylize", "photo.jpg"], "Missing option '--style'"),
         (["stylise", "photo.jpg"], "No such command 'stylise'"),
         (["stylize", "photo.jpg", "--style", "x", "--sice", "64"], "No such option"),
+        (["sheet", "photo.jpg", "--strength", "1.5"], "'--strength'"),
+        (["sheet", "photo.jpg", "--size", "15"], "'--size'"),
         (["demo", "--steps", "0"], "'--steps'"),
         (["demo", "--minutes", "0"], "'--minutes'"),
         (["demo", "--seed", "-1"], "'--seed'"),
@@ -434,7 +436,9 @@ def test_version() -> None:
     assert "0.1.0" in result.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["stylize"], ["demo"], ["optimize"], ["styles"]])
+@pytest.mark.parametrize(
+    "command", [[], ["stylize"], ["sheet"], ["demo"], ["optimize"], ["styles"]]
+)
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -494,7 +498,8 @@ def test_help_of_scripts(tmp_path: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], *([name, "--help"] for name in ("stylize", "demo", "optimize"))]
+    "command",
+    [["--help"], *([name, "--help"] for name in ("stylize", "sheet", "demo", "optimize"))],
 )
 def test_help_does_not_wait_for_pytorch(tmp_path: Path, command: list[str]) -> None:
     code = (
