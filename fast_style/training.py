@@ -180,8 +180,12 @@ def _open_painting(image: str) -> Image.Image:
     return open_picture(path)
 
 
+# The shipped style to start from where there is none nearer: it knows strokes, edges and colours.
+BASE = "poppy-field"
+
+
 def _start_from(network: ImageTransformer, init: str) -> None:
-    start = load_style(init).network
+    start = load_style(BASE if init == "base" else init).network
     adjustable = {"adjustable": network.adjustable}
     if start.config | adjustable != network.config:
         raise UserError(

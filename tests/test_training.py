@@ -26,6 +26,7 @@ from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.cli import main
 from fast_style.errors import UserError
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizer import computes_in_bf16
 from fast_style.training import TrainingResult, train
 
 TINY = [
@@ -550,3 +551,29 @@ def test_a_signal_ends_a_run_cleanly(tmp_path: Path, number: signal.Signals) -> 
     step = load_style(network).losses["step"]
     assert step >= 4
     assert torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)["global_step"] == step
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not computes_in_bf16(torch.device("cpu")), reason="this CPU does not multiply bf16"
+)
+def test_bf16_learns_what_float32_learns(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """Over the first 200 steps."""
+
+    def losses(precision: str) -> np.ndarray:
+        overrides = ["experiment=quickstart", "data.size=64", "data.batch_size=2", "data.workers=0"]
+        overrides += ["data.val_size=64", "data.val_count=4", "style.size=128"]
+        overrides += ["trainer.accelerator=cpu", "trainer.max_steps=200"]
+        overrides += ["trainer.val_check_interval=200", "trainer.log_every_n_steps=1"]
+        folder = tmp_path / precision
+        result = train(
+            compose(*overrides, f"trainer.precision={precision}", f"output_dir={folder}")
+        )
+        totals = list(scalars(result, "train/total").values())
+        return np.array([part.mean() for part in np.array_split(totals, 10)])
+
+    totals, expected = losses("bf16-mixed"), losses("32-true")
+    assert expected[-1] < expected[0] / 2  # it does learn
+    np.testing.assert_allclose(totals, expected, rtol=0.03)  # means over tenths of them
