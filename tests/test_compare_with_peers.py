@@ -60,7 +60,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> Result:
-    options = ["--checkpoints", folder / "ours", "--paintings", PAINTINGS, "-o", folder / "out"]
+    options: list[str | Path] = [
+        "--checkpoints",
+        folder / "ours",
+        "--paintings",
+        PAINTINGS,
+        "-o",
+        folder / "out",
+    ]
     done = run(folder / "clone", *options)
     assert done.exit_code == 0, done.output
     return done
@@ -135,7 +142,15 @@ def test_mistakes_are_said_before_anything_is_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
 ) -> None:
     monkeypatch.chdir(folder)
-    options = ["--checkpoints", "ours", "--paintings", PAINTINGS, "-o", "nothing", *given]
+    options: list[str | Path] = [
+        "--checkpoints",
+        "ours",
+        "--paintings",
+        PAINTINGS,
+        "-o",
+        "nothing",
+        *given,
+    ]
     done = run(*options)
     assert done.exit_code == 2
     assert said in done.stderr
