@@ -1,4 +1,4 @@
-"""Draw checkpoints/pictures: the bundled photos, and what each shipped style makes of them.
+"""Draw checkpoints/pictures: the bundled photos, what each shipped style makes of them, and sheets.
 
 usage: python scripts/make_previews.py
 """
@@ -11,6 +11,7 @@ from fast_style import Stylizer
 from fast_style.checkpoint import shipped_styles
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.resources import CHECKPOINTS, PHOTOS
+from fast_style.sheet import draw_styles
 
 SIDE = 640  # the longer side that is stylized
 HEIGHT = 300  # of each picture in a row
@@ -23,6 +24,10 @@ def main() -> None:
     for name in shipped_styles():
         stylize = Stylizer(name)
         save_picture(row([stylize(photo) for photo in photos]), pictures() / f"{name}.jpg", 90)
+    draw_styles(PHOTOS / "chelsea.jpg", pictures() / "styles.jpg", shipped_styles())
+    some = ["starry-night", "stained-glass", "indigo-woodcut"]
+    strengths = (0.25, 0.5, 0.75, 1.0)
+    draw_styles(PHOTOS / "rocket.jpg", pictures() / "strengths.jpg", some, strengths, size=320)
 
 
 def pictures() -> Path:

@@ -1,0 +1,58 @@
+"""Print what checkpoints/README.md tells of each shipped style, from its file and a report.
+
+usage: python scripts/make_cards.py REPORT.json
+
+REPORT.json is what `fast-style evaluate STYLE... -o REPORT` wrote.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fast_style.checkpoint import read_style, shipped_styles
+
+
+def main() -> None:
+    report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    measured = {checkpoint["name"]: checkpoint for checkpoint in report["checkpoints"]}
+    for name in shipped_styles():
+        if name in measured:
+            dots = report["judges"][measured[name]["judge"]]["dots"]
+            print("\n".join(card(name, measured[name], dots)))
+
+
+def card(name: str, measured: dict[str, Any], dots: float) -> list[str]:
+    style = read_style(name)
+    recipe, loss = style.recipe, style.recipe["loss"]
+    start = f", from `{Path(recipe['init']).stem}`" if recipe.get("init") else ", from nothing"
+    lines = [
+        f"## {name}",
+        "",
+        f"![{name}](pictures/{name}.jpg)",
+        "",
+        f"{style.losses['step']:.0f} steps of {recipe['data']['batch_size']} crops of "
+        f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "
+        f"`loss.style_weight={loss['style_weight']:g}`, `loss.tv_weight={loss['tv_weight']:g}`.",
+        "",
+        "| px | total | content | style | L-BFGS evaluations | spots (painting) | checkerboard "
+        "| border 3 px: colour, contrast | change: shift | noise | JPEG |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, found in measured["sizes"].items():
+        losses, faults = found["losses"], found["faults"]
+        cells = [
+            size,
+            *(f"{losses[key]:.3g}" for key in ("total", "content", "style")),
+            f"{found['evaluations']:g}" if found.get("evaluations") else "",
+            "" if faults["spots"] is None else f"{faults['spots']:.0f} ({dots:.0f})",
+            f"{faults['checkerboard']:.1f}",
+            f"{faults['border_colour_3']:.0f}, {faults['border_contrast_3']:.2f}",
+            *(f"{faults[f'change_{key}']:.2f}" for key in ("shifted", "noise", "jpeg")),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    main()
