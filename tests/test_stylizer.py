@@ -302,6 +302,15 @@ def test_a_cpu_stylizes_without_pytorch(style: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "stylized.png").size == (40, 32)
 
 
+def test_signals_can_be_handled_when_styles_are_gone(style: Path) -> None:
+    """OpenVINO takes its stack for signal handlers along, when a thread lets go of all of it."""
+    code = "import signal, threading; from PIL import Image; from fast_style import Stylizer; "
+    code += "signal.signal(signal.SIGTERM, lambda *_: None); "
+    code += f"styles = [Stylizer({str(style)!r}, 'cpu')]; styles[0](Image.new('RGB', (32, 32))); "
+    code += "thread = threading.Thread(target=styles.clear); thread.start(); thread.join(); "
+    assert python(code + "signal.raise_signal(signal.SIGTERM); print('alive')") == "alive\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, PyTorch is asked")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_linux_machine_without_gpu_is_known_without_pytorch(style: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,6 @@ class CompiledTransformer:
     def __init__(self, weights: Mapping[str, Array], bf16: bool) -> None:
         self.weights = weights
         self.bf16 = bf16
-        self._core = openvino.Core()
         self._compiled: dict[tuple[tuple[int, int], np.dtype[Any]], openvino.CompiledModel] = {}
         self._lock = threading.Lock()
 
@@ -64,7 +64,7 @@ class CompiledTransformer:
             if self._compiled:  # a model that waits keeps its weights, not its activations
                 next(reversed(self._compiled.values())).release_memory()
             precision = "bf16" if self.bf16 else "f32"
-            model = self._core.compile_model(
+            model = _core().compile_model(
                 build_graph(self.weights, *size, dtype),
                 "CPU",
                 {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
@@ -77,7 +77,14 @@ class CompiledTransformer:
 
 def computes_in_bf16() -> bool:
     """Whether the CPU multiplies bf16 itself."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def _core() -> openvino.Core:
+    """Never let go: OpenVINO gives a thread a stack for signal handlers, and takes the memory away
+    with the last core, from whichever thread that is. The next Ctrl-C would be a crash."""
+    return openvino.Core()
 
 
 def build_graph(
