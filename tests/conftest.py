@@ -1,9 +1,11 @@
 """What several test files need: loss network weights, photos and configurations."""
 
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import absl.logging
 import hydra
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from torchvision import models
 
 from fast_style.hydra_app import register_resolvers
 from fast_style.resources import CONF
+
+# TensorBoard imports absl, which writes to the stderr that it finds then, and closes it when Hydra
+# sets up logging and stderr is another by now: that would be the file that pytest captures with.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def torchvision_features(network: str) -> nn.Sequential:

@@ -517,7 +517,7 @@ def test_two_processes_draw_different_photos_and_learn_the_same(
         assert torch.equal(load(f"alone/batch_{step}_0"), torch.cat(seen[2 * step : 2 * step + 2]))
     # Not weight by weight: some have no effect behind the next instance norm, no gradient but
     # rounding errors, and Adam makes steps of those.
-    transformer = ImageTransformer((4, 8, 8), 1)
+    transformer = ImageTransformer((4, 8, 8), 1, adjustable=True)
     stylized = []
     for state in (first, load("alone/network_0"), load("untrained")):
         transformer.load_state_dict(state)
