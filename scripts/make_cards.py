@@ -35,16 +35,15 @@ def card(name: str, measured: dict[str, Any], dots: float) -> list[str]:
         f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "
         f"`loss.style_weight={loss['style_weight']:g}`, `loss.tv_weight={loss['tv_weight']:g}`.",
         "",
-        "| px | total | content | style | L-BFGS evaluations | spots (painting) | checkerboard "
+        "| px | total | content | style | spots (painting) | checkerboard "
         "| border 3 px: colour, contrast | change: shift | noise | JPEG |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, found in measured["sizes"].items():
         losses, faults = found["losses"], found["faults"]
         cells = [
             size,
             *(f"{losses[key]:.3g}" for key in ("total", "content", "style")),
-            f"{found['evaluations']:g}" if found.get("evaluations") else "",
             "" if faults["spots"] is None else f"{faults['spots']:.0f} ({dots:.0f})",
             f"{faults['checkerboard']:.1f}",
             f"{faults['border_colour_3']:.0f}, {faults['border_contrast_3']:.2f}",
