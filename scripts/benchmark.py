@@ -421,6 +421,15 @@ def scale(
                 f"{contender}: {line.slope:.1f} bytes a pixel + {line.intercept / 1e9:.2f} GB"
             )
 
+    side = round((min(largest, largest_pass) * 1e6) ** 0.5)
+    for contender in (ONE_PASS, OURS_FP32):
+        task = {"task": "scale_agreement", "contender": contender, "side": side, "device": device}
+        found = _run_worker({**task, "model": "johnson"})
+        click.echo(
+            f"in bands against one pass at {side} x {side} px, both in {found['precision']}: "
+            f"{found['psnr']:.1f} dB PSNR"
+        )
+
     click.echo("\nbatches of tensors of 256 x 256 px, one pass")
     task = {"task": "scale_batch", "device": device, "model": "johnson", "contender": ONE_PASS}
     batches = [(count, _run_worker({**task, "batch": count})) for count in (1, 2, 4, 8, 16, 32)]
@@ -669,6 +678,7 @@ def worker(task: dict[str, Any]) -> None:
         "agreement": _agreement,
         "prepare": _prepare,
         "scale": _scale,
+        "scale_agreement": _scale_agreement,
         "scale_batch": _scale_batch,
         "startup": _startup,
     }
@@ -960,6 +970,23 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {"seconds": seconds, "before": before, "peak": _peak(device)}
 
 
+def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """How near bands come to one pass, before either is rounded to 8 bits."""
+    import torch
+
+    from fast_style.images import to_tensor
+    from fast_style.networks.streaming import stylized_bands
+
+    picture = _photo().resize((task["side"], task["side"]))
+    stylizer = _our_stylizer(task, device)
+    whole = stylizer(to_tensor(picture)[None].to(device)).cpu()
+    dtype = torch.bfloat16 if stylizer.precision == "bfloat16" else torch.float32
+    with torch.no_grad():
+        bands = stylized_bands(_our_network(task["model"]), picture, device, dtype)
+        in_bands = torch.cat([band.cpu() for band in bands], dim=2)
+    return {"psnr": _psnr(whole, in_bands), "precision": stylizer.precision}
+
+
 def _scale_batch(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
@@ -1004,16 +1031,19 @@ def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """How near ours comes to ours in float32, on a bundled photo at its own size."""
-    import torch
-
     from fast_style.images import to_tensor
 
     photo = to_tensor(_photo()).unsqueeze(0).to(device)
     first, second = (
         _our_stylizer({**task, "contender": name}, device)(photo) for name in (OURS, OURS_FP32)
     )
-    mse = torch.nn.functional.mse_loss(first.double(), second.double())
-    return {"psnr": float(-10 * mse.clamp_min(1e-20).log10())}
+    return {"psnr": _psnr(first, second)}
+
+
+def _psnr(first: torch.Tensor, second: torch.Tensor) -> float:
+    """In dB, of values in [0, 1]."""
+    mse = (first.double() - second.double()).square().mean()
+    return float(-10 * mse.clamp_min(1e-20).log10())
 
 
 def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
@@ -1024,7 +1054,7 @@ def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.safetensors"
         save_style(TrainedStyle(network, "untrained"), path)
-        precision = "auto" if task["contender"] == OURS else "float32"
+        precision = "float32" if task["contender"] == OURS_FP32 else "auto"
         return Stylizer(path, str(device), precision)
 
 
