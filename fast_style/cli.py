@@ -121,10 +121,22 @@ def demo(
     )
 
 
+class _Style(click.types.StringParamType):
+    """A style's name or file, where one must be given."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        from fast_style.checkpoint import shipped_styles
+
+        return f"Choose {', '.join(shipped_styles())}, or a .safetensors of your own."
+
+
 @main.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--style", required=True, help="A shipped style (see `styles`), or a .safetensors of your own."
+    "--style",
+    type=_Style(),
+    required=True,
+    help="A shipped style (see `styles`), or a .safetensors of your own.",
 )
 @click.option(
     "-o",

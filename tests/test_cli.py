@@ -399,7 +399,7 @@ def test_a_missing_gpu(tmp_path: Path, style: Path, photo: Path) -> None:
     ("arguments", "said"),
     [
         (["stylize"], "Missing argument"),
-        (["stylize", "photo.jpg"], "Missing option '--style'"),
+        (["stylize", "photo.jpg"], "Missing option '--style'. Choose composition-vii, "),
         (["stylise", "photo.jpg"], "No such command 'stylise'"),
         (["stylize", "photo.jpg", "--style", "x", "--sice", "64"], "No such option"),
         (["sheet", "photo.jpg", "--strength", "1.5"], "'--strength'"),
