@@ -476,8 +476,8 @@ def _draw_plots(
     for contender in (IN_BANDS, ONE_PASS, PLAIN):
         own = [result for result in measured if result["contender"] == contender]
         megapixels = [result["pixels"] / 1e6 for result in own]
-        axes[0].loglog(megapixels, [result["seconds"] for result in own], "o-", label=contender)
-        axes[1].loglog(megapixels, [result["peak"] / 1e9 for result in own], "o-", label=contender)
+        axes[0].plot(megapixels, [result["seconds"] for result in own], "o-", label=contender)
+        axes[1].plot(megapixels, [result["peak"] / 1e9 for result in own], "o-", label=contender)
     for axis, name in zip(axes, ("seconds", "peak memory, GB"), strict=True):
         axis.set(xlabel="megapixels", ylabel=name)
         axis.grid(alpha=0.3)
