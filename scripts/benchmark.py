@@ -1060,15 +1060,16 @@ def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
 
 def _our_network(model: str) -> Any:
     import torch
+    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
-    from omegaconf import OmegaConf
 
+    from fast_style.hydra_app import register_resolvers
     from fast_style.resources import CONF
 
     torch.manual_seed(0)
-    johnson = OmegaConf.load(CONF / "model" / "johnson.yaml")
-    chosen = OmegaConf.load(CONF / "model" / f"{model}.yaml")
-    return instantiate(OmegaConf.merge(johnson, chosen), _recursive_=False)
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose("train", [f"model={model}"]).model)
 
 
 def _plain_network() -> nn.Module:
