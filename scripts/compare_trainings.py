@@ -13,7 +13,7 @@ import click
 
 from fast_style.errors import UserError
 
-FIGURES = ("total", "content", "style", "checkerboard", "change_shifted", "border_contrast")
+FIGURES = ("total", "content", "style", "checkerboard", "change_shifted", "border_contrast_3")
 
 
 class Run(NamedTuple):
@@ -97,6 +97,10 @@ def compare(
     out: Path,
 ) -> None:
     """Train what is missing in ``out`` and print a table for each size."""
+    from fast_style.evaluation import MIN_SIZE, Plan, evaluate
+
+    if min(sizes) < MIN_SIZE:
+        raise UserError(f"pictures of {min(sizes)} px are too small to judge: give {MIN_SIZE}")
     runs = [
         Run(variant, painting, seed, out / Path(painting).stem / f"{variant}-{seed}")
         for painting in paintings
@@ -107,8 +111,6 @@ def compare(
         if not list(run.folder.glob("*.safetensors")):
             click.echo(f"{number} of {len(runs)}: {run.painting}, {run.variant}, seed {run.seed}")
             _train(run, recipes[run.variant])
-    from fast_style.evaluation import Plan, evaluate
-
     found: dict[Run, dict[str, Any]] = {}
     for painting in paintings:
         own = [run for run in runs if run.painting == painting]
@@ -144,7 +146,7 @@ def _train(run: Run, overrides: Sequence[str]) -> None:
     # Written beside, so that a run that was cut off is not taken for a whole one.
     beside = run.folder.with_name(f".{run.folder.name}")
     command = [sys.executable, "-m", "fast_style.cli", "train", *overrides]
-    command += [f"style={run.painting}", f"seed={run.seed}", f"output_dir='{beside}'"]
+    command += [f"style={run.painting}", f"seed={run.seed}", f"hydra.run.dir='{beside}'"]
     if subprocess.run(command).returncode:
         raise UserError(f"the training of {run.painting} by {run.variant} failed")
     beside.rename(run.folder)

@@ -31,7 +31,7 @@ def test_a_training_is_measured_and_not_done_again(tmp_path: Path) -> None:
         "--seeds",
         "1",
         "--size",
-        "64",
+        "96",
         "-o",
         tmp_path,
     ]
@@ -57,6 +57,13 @@ def test_a_variant_needs_a_name(tmp_path: Path, variant: str) -> None:
     assert refused.returncode == 2
     assert "write a name, a colon" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_pictures_too_small_to_judge_are_refused_before_training(tmp_path: Path) -> None:
+    refused = run("a: x=1", "--painting", "stained-glass", "--size", "64", "-o", tmp_path)
+    assert refused.returncode == 2
+    assert "64 px are too small" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_training_that_fails_ends_it(tmp_path: Path) -> None:
