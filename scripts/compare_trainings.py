@@ -32,7 +32,7 @@ class Run(NamedTuple):
     "paintings",
     multiple=True,
     required=True,
-    help="A painting's file or a shipped style's name; may be repeated.",
+    help="A painting's file or the name of a bundled one; may be repeated.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--photos", help="Folder of photos to train on; by default dead leaves.")
@@ -66,7 +66,7 @@ def main(
     again: more variants, paintings and seeds can follow later.
 
     \b
-    python scripts/compare_trainings.py --painting a.jpg --painting wave -o OUT \\
+    python scripts/compare_trainings.py --painting a.jpg --painting poppy-field -o OUT \\
         "scratch: experiment=quickstart callbacks.schedule.minutes=5 trainer.max_steps=-1" \\
         "base: experiment=quickstart callbacks.schedule.minutes=1 trainer.max_steps=-1 init=base"
     """
