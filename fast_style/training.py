@@ -17,6 +17,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from torch.optim import Optimizer
 
 from fast_style.callbacks import ExportNetwork, ValidationPictures
 from fast_style.checkpoint import load_style
@@ -98,11 +99,12 @@ def train(cfg: DictConfig) -> TrainingResult:
     network = instantiate(cfg.model)
     if cfg.init is not None:
         _start_from(network, cfg.init)
+    optimizer = instantiate(cfg.optimizer)
     if cfg.ckpt_path is not None:
-        _check_resumable(cfg.ckpt_path, network)
+        _check_resumable(cfg.ckpt_path, network, optimizer(network.parameters()))
     loss = instantiate(cfg.loss)
     loss.measure_style(painting)
-    module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
+    module = StyleTransfer(network, loss, optimizer, cfg.seed)
 
     recipe = _recipe(cfg)
     name = str(cfg.style.name)
@@ -197,7 +199,7 @@ def _start_from(network: ImageTransformer, init: str) -> None:
     network.load_state_dict(weights, strict=False)
 
 
-def _check_resumable(ckpt_path: str, network: ImageTransformer) -> None:
+def _check_resumable(ckpt_path: str, network: ImageTransformer, optimizer: Optimizer) -> None:
     """Read the checkpoint once ahead of the trainer, which would answer with a traceback."""
     path = Path(os.path.expanduser(ckpt_path))
     if not path.is_file():
@@ -217,4 +219,10 @@ def _check_resumable(ckpt_path: str, network: ImageTransformer) -> None:
         raise UserError(
             f"ckpt_path={ckpt_path} holds another network than {network.config}: resume with the "
             "model that the run began with"
+        )
+    groups = [len(group["params"]) for group in found["optimizer_states"][0]["param_groups"]]
+    if groups != [len(group["params"]) for group in optimizer.param_groups]:
+        raise UserError(
+            f"ckpt_path={ckpt_path} was trained by another optimizer: resume with the one that the "
+            "run began with, as optimizer=adam"
         )

@@ -76,6 +76,7 @@ def main() -> None:
     \b
     python scripts/benchmark.py train                     as the quickstart trains
     python scripts/benchmark.py train --photos DIR        from the files on
+    python scripts/benchmark.py candidates                a step with one thing done otherwise
     python scripts/benchmark.py data --photos DIR         from the files to batches
     python scripts/benchmark.py stylize                   a picture of 1920 x 1080
     python scripts/benchmark.py scale                     pictures of 0.25 to 100 megapixels
@@ -157,6 +158,49 @@ def train(
         click.echo(f"{name}: at this rate two epochs of COCO's train2017 take {hours:.2f} h")
 
 
+COMPILED, NOT_TUNED = "torch.compile", "memory as the C library has it"
+CANDIDATES = (
+    "float32",
+    "VGG in NCHW",
+    "network in channels last",
+    "one VGG pass for output and photo",
+    "Gram matrices by autograd",
+    "Adam, fused",
+    "Adam, not fused",
+    NOT_TUNED,
+    COMPILED,
+)
+
+
+@main.command()
+@click.option("--size", type=click.IntRange(32), default=128, show_default=True, help="px a side.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True)
+@rounds_option
+@device_option
+def candidates(size: int, batch: int, steps: int, rounds: int, device: str) -> None:
+    """Measure a training step as it is and with one thing done otherwise, each alone.
+
+    The first two steps, in which there may be something to compile, are in a column of their own.
+    """
+    task = {"task": "train", "size": size, "batch": batch, "steps": steps, "device": device}
+    measured = _measure({**task, "loss": "vgg16"}, rounds, (OURS, *CANDIDATES))
+    click.echo(f"one step on {batch} photos of {size} x {size} px, VGG16")
+    ours = _median(measured[OURS], "seconds")
+    _print_table(
+        [
+            {
+                "": name,
+                "s/step": f"{_median(results, 'seconds'):.3f}",
+                "of ours": f"{_median(results, 'seconds') / ours:.2f}",
+                "peak GB": f"{_median(results, 'peak') / 1e9:.2f}",
+                "first two, s": f"{_median(results, 'first'):.1f}",
+            }
+            for name, results in measured.items()
+        ]
+    )
+
+
 @main.command()
 @click.option(
     "--photos",
@@ -174,8 +218,9 @@ def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -
 
     The photos are saved anew as COCO has them, JPEG of 640 x 480 px, and linked to until there are
     as many as in train2017. They are read from the system's cache. Without --workers, one process
-    reads, so that the figures are those of one core.
+    reads, so that the figures are those of one core. Crops decoded once are always the same ones.
     """
+    import numpy as np
     from PIL import ImageOps
 
     from fast_style.images import find_pictures, open_picture
@@ -190,11 +235,13 @@ def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -
         for number, path in enumerate(tqdm(paths, leave=False, disable=None)):
             picture = ImageOps.fit(open_picture(path), (640, 480))
             picture.save(saved / f"{number}.jpg", quality=90)
+        packed = [np.asarray(ImageOps.fit(open_picture(path), (size, size))) for path in paths]
+        np.save(Path(folder) / "crops.npy", np.stack(packed).transpose(0, 3, 1, 2))
         for number in range(COCO):
             (linked / f"{number:012}.jpg").symlink_to(saved / f"{number % len(paths)}.jpg")
         task = {"task": "data", "folder": str(linked), "size": size, "count": count}
         task |= {"workers": workers, "device": "cpu"}
-        measured = _measure(task, rounds, (OURS, *TORCHVISION))
+        measured = _measure(task, rounds, (OURS, NO_DRAFT, PACKED, *TORCHVISION))
     click.echo(f"crops of {size} px from {len(paths)} photos of 640 x 480 px, {workers} workers")
     _print_table(
         [
@@ -209,6 +256,7 @@ def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -
     )
 
 
+NO_DRAFT, PACKED = "ours, JPEG decoded in full", "crops decoded once, from one file"
 TORCHVISION = ("torchvision, random crops", "torchvision, Resize and CenterCrop")
 
 
@@ -702,14 +750,15 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     else:
         from fast_style.training import best_precision
 
-        precision = best_precision(device.type) if task["contender"] == OURS else "32-true"
-        step = _our_training(batch, task["loss"], precision)
+        wide = task["contender"] in (OURS_FP32, "float32")
+        precision = "32-true" if wide else best_precision(device.type)
+        step = _our_training(batch, task["loss"], precision, task["contender"])
     before = _reset_peak(device)
-    for _ in range(WARM_UP):
-        step()
+    first = sum(_time(step, device) for _ in range(WARM_UP))
     seconds = statistics.median(_time(step, device) for _ in range(task["steps"]))
     return {
         "seconds": seconds,
+        "first": first,
         "before": before,
         "peak": _peak(device),
         "precision": precision,
@@ -777,7 +826,9 @@ def _plain_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Seconds a photo takes from its file into a batch, and from nothing to the first batch."""
+    import numpy as np
     import torch
+    from PIL.JpegImagePlugin import JpegImageFile
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
@@ -785,11 +836,17 @@ def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     folder, size, workers = Path(task["folder"]), task["size"], task["workers"]
     started = time.perf_counter()
     loader: DataLoader[Any]
-    if task["contender"] == OURS:
+    if task["contender"] == PACKED:
+        crops = np.load(folder.parent.parent / "crops.npy", mmap_mode="r")
+        order = torch.randperm(COCO) % len(crops)
+        loader = DataLoader(crops, 16, sampler=order.tolist(), num_workers=workers)
+    elif task["contender"] in (OURS, NO_DRAFT):
         import pytorch_lightning as pl
 
         from fast_style.data import ContentData
 
+        if task["contender"] == NO_DRAFT:
+            JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign]
         content = ContentData(str(folder), size, batch_size=16, workers=workers)
         content.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         loader = content.train_dataloader()
@@ -817,12 +874,22 @@ def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {"seconds": (time.perf_counter() - started) / (16 * count), "start": start}
 
 
-def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callable[[], None]:
+def _our_training(
+    batch: torch.Tensor, loss_name: str, precision: str, candidate: str
+) -> Callable[[], None]:
+    """A step as `fast-style train` makes it, or with one of the `CANDIDATES`."""
     import torch
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     from fast_style.hydra_app import register_resolvers
+    from fast_style.losses import (
+        _Products,
+        content_loss,
+        gram_matrix,
+        style_loss,
+        total_variation,
+    )
     from fast_style.resources import CONF
     from fast_style.training import tune_for
 
@@ -838,14 +905,48 @@ def _our_training(batch: torch.Tensor, loss_name: str, precision: str) -> Callab
         loss = instantiate(cfg.loss).to(device)
     loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     optimizer = instantiate(cfg.optimizer)(network.parameters())
-    tune_for(device, network)
+    if candidate.startswith("Adam"):
+        fused = candidate == "Adam, fused"
+        optimizer = torch.optim.Adam(network.parameters(), fused=fused)
+    if candidate != NOT_TUNED:
+        tune_for(device, network)
+    if candidate == "network in channels last":
+        network.to(memory_format=torch.channels_last)
+    if candidate == "VGG in NCHW":
+        for name, weight in list(loss.vgg.named_buffers()):
+            loss.vgg.register_buffer(name, weight.contiguous(), persistent=False)
+    if candidate == "Gram matrices by autograd":
+        _Products.apply = lambda flat: flat.float() @ flat.float().mT
+
+    def total_loss(photos: torch.Tensor) -> torch.Tensor:
+        stylized = network(photos)
+        if candidate != "one VGG pass for output and photo":
+            return loss(stylized, photos)["total"]
+        features = loss.vgg(torch.cat([stylized, photos]))
+        content = [
+            content_loss(features[layer][: len(photos)], features[layer][len(photos) :].detach())
+            for layer in loss.content_layers
+        ]
+        style = [
+            style_loss(
+                gram_matrix(features[layer][: len(photos)]), loss.get_buffer(f"gram_{layer}")
+            )
+            for layer in loss.style_layers
+        ]
+        return (
+            loss.content_weight * sum(content) / len(content)
+            + loss.style_weight * sum(style) / len(style)
+            + loss.tv_weight * total_variation(stylized)
+        )
+
+    if candidate == COMPILED:
+        total_loss = torch.compile(total_loss)
 
     def step() -> None:
         optimizer.zero_grad()
         autocast = torch.autocast(device.type, torch.bfloat16)
         with autocast if precision == "bf16-mixed" else nullcontext():
-            photos = batch.float() / 255
-            total = loss(network(photos), photos)["total"]
+            total = total_loss(batch.float() / 255)
         total.backward()
         optimizer.step()
 

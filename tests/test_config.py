@@ -94,11 +94,13 @@ def test_data(compose: Compose, name: str, photos: Path) -> None:
 
 @pytest.mark.parametrize("name", leaves("optimizer"))
 def test_optimizers(compose: Compose, name: str) -> None:
-    parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = instantiate(compose(f"optimizer={name}").optimizer)([parameter])
-    parameter.square().sum().backward()
+    scale = torch.nn.Parameter(torch.ones(3))
+    kernel = torch.nn.Parameter(torch.ones(4, 3, 3, 3))
+    optimizer = instantiate(compose(f"optimizer={name}").optimizer)([scale, kernel])
+    (scale.square().sum() + kernel.square().sum()).backward()
     optimizer.step()
-    assert (parameter < 1).all()
+    assert (scale < 1).all()
+    assert (kernel < 1).all()
 
 
 @pytest.mark.parametrize("name", leaves("callbacks"))

@@ -47,6 +47,8 @@ TINY = [
     "trainer.log_every_n_steps=1",
 ]
 
+STANDSTILL = ["optimizer.lr=0", "optimizer.adam_lr=0"]
+
 Run = Callable[..., TrainingResult]
 
 
@@ -174,9 +176,9 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine(run: Run, tmp_path: Path) 
     assert list(found) == list(range(20))
     for step, rate in found.items():
         if step < 5:
-            expected = 1e-3 * (0.04 + 0.96 * step / 5)
+            expected = 0.03 * (0.04 + 0.96 * step / 5)
         else:
-            expected = 1e-3 * (1 + math.cos(math.pi * (step - 5) / 15)) / 2
+            expected = 0.03 * (1 + math.cos(math.pi * (step - 5) / 15)) / 2
         assert rate == pytest.approx(expected, rel=1e-5), step
 
 
@@ -276,7 +278,7 @@ def test_last_ckpt_of_an_ended_run_can_be_trained_on(
 def test_init_starts_from_a_trained_network(
     finished: TrainingResult, run: Run, tmp_path: Path
 ) -> None:
-    result = run(tmp_path / "run", f"init={finished.network}", "optimizer.lr=0", "seed=9")
+    result = run(tmp_path / "run", f"init={finished.network}", *STANDSTILL, "seed=9")
     start = load_file(finished.network)
     for name, tensor in load_file(result.network).items():
         assert torch.equal(tensor, start[name]), name
@@ -290,9 +292,7 @@ def test_init_whether_strength_can_be_adjusted_or_not(
     if adjustable:
         start = tmp_path / "plain.safetensors"
         save_style(TrainedStyle(ImageTransformer((4, 8, 8), 1), "plain"), start)
-    result = run(
-        tmp_path / "run", f"init={start}", "optimizer.lr=0", f"model.adjustable={adjustable}"
-    )
+    result = run(tmp_path / "run", f"init={start}", *STANDSTILL, f"model.adjustable={adjustable}")
     network = load_style(result.network).network
     assert network.adjustable == adjustable
     photo = torch.rand(1, 3, 24, 24)
@@ -411,6 +411,13 @@ def test_a_checkpoint_of_another_network(
 ) -> None:
     result = command(f"ckpt_path={finished.checkpoint}", "model.widths=[8,8,8]")
     assert_one_sentence(result, "last.ckpt", "network")
+
+
+def test_a_checkpoint_of_another_optimizer(
+    command: Callable[..., Result], finished: TrainingResult
+) -> None:
+    result = command(f"ckpt_path={finished.checkpoint}", "optimizer=adam")
+    assert_one_sentence(result, "last.ckpt", "optimizer")
 
 
 def test_any_painting_by_its_path(command: Callable[..., Result], tmp_path: Path) -> None:

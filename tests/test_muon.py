@@ -1,0 +1,101 @@
+"""Muon against singular value decompositions and PyTorch's Adam."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fast_style.muon import Muon, orthogonalized
+from fast_style.networks.transformer import ImageTransformer
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 50), (2, 50, 8), (1, 16, 16)])
+def test_orthogonalized_keeps_singular_vectors_and_evens_out_values(
+    shape: tuple[int, int, int],
+) -> None:
+    # Singular values from 0.05 to 1, where the iteration is meant to work.
+    left, _, right = torch.linalg.svd(random(*shape).double(), full_matrices=False)
+    values = torch.linspace(0.05, 1, min(shape[1:])).double()
+    matrices = left * values @ right
+    found = orthogonalized(matrices)
+    inside = left.mT @ found @ right.mT
+    evened = inside.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(inside, torch.diag_embed(evened))
+    assert evened.min() > 0.6
+    assert evened.max() < 1.3
+
+
+def test_a_kernel_moves_by_lr_of_its_norm_down_the_gradient() -> None:
+    kernel = nn.Parameter(random(6, 4, 3, 3))
+    before = kernel.detach().clone()
+    kernel.grad = 1e-7 * random(6, 4, 3, 3, seed=1)  # its size does not matter
+    Muon([kernel], lr=0.05).step()
+    change = kernel.detach() - before
+    assert change.norm() / before.norm() == pytest.approx(0.05, rel=1e-4)
+    assert (change * kernel.grad).sum() < 0
+
+
+def test_momentum_remembers_earlier_gradients() -> None:
+    kernel = nn.Parameter(torch.eye(4).view(4, 4, 1, 1))
+    optimizer = Muon([kernel], lr=0.01, momentum=0.9)
+    first, second = random(4, 4, 1, 1, seed=1), random(4, 4, 1, 1, seed=2)
+    kernel.grad = first
+    optimizer.step()
+    before = kernel.detach().clone()
+    kernel.grad = second
+    optimizer.step()
+    # Nesterov's: 0.1 of the gradient at hand and 0.9 of the average that holds it already.
+    average = 0.9 * (0.1 * first) + 0.1 * second
+    direction = (0.1 * second + 0.9 * average).flatten(1)
+    expected = orthogonalized(direction[None])[0]
+    expected *= 0.01 * before.norm() / expected.norm()
+    torch.testing.assert_close((before - kernel.detach()).flatten(1), expected)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 2, 2)])
+def test_scales_shifts_and_the_kernel_to_rgb_are_left_to_adam(shape: tuple[int, ...]) -> None:
+    ours, theirs = nn.Parameter(random(*shape)), nn.Parameter(random(*shape))
+    muon = Muon([ours], adam_lr=0.01, betas=(0.8, 0.9), eps=1e-6)
+    adam = torch.optim.Adam([theirs], lr=0.01, betas=(0.8, 0.9), eps=1e-6)
+    for step in range(5):
+        ours.grad = random(*shape, seed=step)
+        theirs.grad = ours.grad.clone()
+        muon.step()
+        adam.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_goes_on_from_its_state_where_it_stopped() -> None:
+    torch.manual_seed(0)
+    network = ImageTransformer([4, 8, 8], 1, adjustable=True)
+    optimizer = Muon(network.parameters())
+    photos = torch.rand(1, 3, 16, 16)
+
+    def steps(network: ImageTransformer, optimizer: Muon) -> None:
+        for _ in range(3):
+            optimizer.zero_grad()
+            network(photos, 0.5).square().mean().backward()
+            optimizer.step()
+
+    steps(network, optimizer)
+    other = copy.deepcopy(network)
+    resumed = Muon(other.parameters())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    steps(network, optimizer)
+    steps(other, resumed)
+    for ours, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_parameters_without_gradient_stay() -> None:
+    kernel = nn.Parameter(random(4, 2, 3, 3))
+    scale = nn.Parameter(random(2))
+    before = kernel.detach().clone(), scale.detach().clone()
+    Muon([kernel, scale]).step()
+    assert torch.equal(kernel, before[0])
+    assert torch.equal(scale, before[1])
