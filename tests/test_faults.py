@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style import faults
+from fast_style import Stylizer, faults
+from fast_style.checkpoint import shipped_styles
 from fast_style.images import find_pictures, open_picture, to_picture, to_tensor
 from fast_style.resources import PHOTOS
 
@@ -217,6 +218,13 @@ def test_a_frame_shows_on_real_pictures(photos: Tensor) -> None:
     pale = faults.border(framed(photos, 3, photos + 0.05))
     assert before["colour_3"] < 4
     assert pale["colour_3"] > before["colour_3"] + 8
+
+
+@pytest.mark.parametrize("style", shipped_styles())
+def test_shipped_styles_paint_to_the_edge(style: str, photos: Tensor) -> None:
+    found = faults.border(Stylizer(style)(photos))
+    assert 0.9 < found["contrast_3"] < 1.15
+    assert found["colour_3"] < 6
 
 
 # Change

@@ -6,6 +6,10 @@ from typing import Any
 MIN_SIDE = 16
 """Pictures have at least so many px a side, for PyTorch's form of the network and OpenVINO's."""
 
+MARGIN = 8
+"""A photo gets so many reflected px on each side, which are cut off again behind the network: what
+it paints at its own edges is dull and of another colour. A multiple of 4, the network's stride."""
+
 
 def at_strength(weights: Mapping[str, Any], strength: float) -> dict[str, Any]:
     """What an adjustable network's weights are at a strength of the style in [0, 1].

@@ -16,6 +16,8 @@ import openvino
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
+from fast_style.networks import MARGIN
+
 if TYPE_CHECKING:
     from openvino import Node
 
@@ -97,7 +99,7 @@ def build_graph(
     photo = ops.parameter([1, height, width, 3], dtype)
     levels = 255 if dtype == np.uint8 else 1
     x = ops.transpose(ops.convert(photo, "f32"), _axes(0, 3, 1, 2))
-    x = x * _constant(2 / levels) - _constant(1)
+    x = _pad(x * _constant(2 / levels) - _constant(1), MARGIN, MARGIN, MARGIN, "reflect")
 
     def norm(x: Node, name: str) -> Node:
         return instance_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
@@ -117,7 +119,9 @@ def build_graph(
     for number in range(2):
         name = f"decoder.{number}"
         x = ops.relu(norm(_upsampled_convolution(x, weights[f"{name}.0.weight"]), f"{name}.1"))
-    x = _to_rgb(_crop(x, height, width), weights["to_rgb.weight"], weights["to_rgb.bias"])
+    margin = weights["to_rgb.weight"].shape[-1] // 2
+    x = _crop(x, height + 2 * margin, width + 2 * margin, MARGIN - margin)
+    x = _to_rgb(x, weights["to_rgb.weight"], weights["to_rgb.bias"])
 
     x = ops.sigmoid(_crop(x, height, width))
     if dtype == np.uint8:
@@ -171,9 +175,9 @@ def _to_rgb(x: Node, kernel: Array, bias: Array) -> Node:
     for i in (0, 1):
         for j in (0, 1):
             corners[:, i, j, :, i : i + size, j : j + size] = kernel
-    margin = size // 2
     height, width = _size(x)
-    x = _pad(x, margin, margin + height % 2, margin + width % 2, "reflect")
+    if height % 2 or width % 2:
+        x = _pad(x, 0, height % 2, width % 2, "edge")
     x = _valid_convolution(x, corners.reshape(-1, inputs, size + 1, size + 1), stride=2)
     return ops.depth_to_space(x, "depth_first", 2) + _per_channel(bias)
 
@@ -186,10 +190,11 @@ def _pad(x: Node, before: int, below: int, right: int, mode: str) -> Node:
     return ops.pad(x, _axes(0, 0, before, before), _axes(0, 0, below, right), mode)
 
 
-def _crop(x: Node, height: int, width: int) -> Node:
+def _crop(x: Node, height: int, width: int, begin: int = 0) -> Node:
     if _size(x) == (height, width):
         return x
-    return ops.slice(x, _axes(0, 0), _axes(height, width), _axes(1, 1), _axes(ROWS, COLUMNS))
+    ends = _axes(begin + height, begin + width)
+    return ops.slice(x, _axes(begin, begin), ends, _axes(1, 1), _axes(ROWS, COLUMNS))
 
 
 def _size(x: Node) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fast_style.errors import UserError
+from fast_style.networks import MARGIN
 from fast_style.networks.transformer import (
     ImageTransformer,
     InstanceNorm,
@@ -50,7 +51,8 @@ BAND_VALUES = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
 
 def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
     """Bytes of one of the two layers that are kept for a picture of this size."""
-    return network.widths[2] * -(-width // 4) * -(-height // 4) * dtype.itemsize
+    rows, columns = (-(-(side + 2 * MARGIN) // 4) for side in (height, width))
+    return network.widths[2] * rows * columns * dtype.itemsize
 
 
 @torch.no_grad()
@@ -100,7 +102,7 @@ def stylized_bands(
     progress: Callable[[float, float], object] | None = None,
 ) -> Bands:
     """What `stylize_in_bands` makes a picture of: RGB in [0, 1], in float32 or wider."""
-    width, height = picture.size
+    width, height = (side + 2 * MARGIN for side in picture.size)
     small_width, small_height = -(-width // 4), -(-height // 4)
     if band_rows is None:
         band_rows = max(1, BAND_VALUES.get(device.type, 2**20) // (network.widths[0] * width))
@@ -177,9 +179,12 @@ def stylized_bands(
         stages.append(_upsampled(upsampling, device, dtype))
         _exhaust(norm.measured(walk(read(skip, small_rows), small_height, stages)))
         stages.append(norm.relu)
-    # Each stride rounded odd sizes up.
-    cropped = partial(_cropped, height=height, width=width)
-    stages += [cropped, _to_rgb(network.to_rgb, device, dtype), cropped]
+    # Of the margin, what the last convolution reads. Each stride rounded odd sizes up.
+    margin = network.to_rgb.margin
+    reach = (picture.width + 2 * margin, picture.height + 2 * margin)
+    cut = partial(_cropped, begin=MARGIN - margin, size=reach)
+    cropped = partial(_cropped, begin=0, size=picture.size)
+    stages += [cut, _to_rgb(network.to_rgb, device, dtype), cropped]
     for band in walk(read(skip, small_rows), small_height, stages):
         yield torch.sigmoid(band.to(_precise(dtype)))
 
@@ -253,8 +258,7 @@ def _to_rgb(module: ToRGB, device: torch.device, dtype: torch.dtype) -> _Convolu
     assert bias is not None
     weight = _weight(kernels, device, dtype)
     compute = partial(module.squares, kernels=weight, bias=bias.to(device, dtype))
-    margin = module.margin
-    return _Convolution(compute, 2 * margin + 2, 2, (margin, margin + 1), "reflect")
+    return _Convolution(compute, 2 * module.margin + 2, 2, (0, 1), "replicate")
 
 
 def _weight(weight: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -316,19 +320,27 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 def _levels(
     picture: Image.Image, band_rows: int, device: torch.device, dtype: torch.dtype
 ) -> Bands:
-    """The photo's bands, from -255 to 255: as whole numbers they are exact in bfloat16 too."""
-    for top in range(0, picture.height, band_rows):
-        bottom = min(top + band_rows, picture.height)
-        levels = np.array(picture.crop((0, top, picture.width, bottom)))
+    """The photo's bands and a margin's, from -255 to 255: as whole numbers they are exact in
+    bfloat16 too."""
+    last = picture.height - 1
+    rows = np.abs(np.arange(-MARGIN, picture.height + MARGIN))  # reflected at the top
+    rows = last - np.abs(last - rows)  # and at the bottom
+    for own in np.split(rows, range(band_rows, len(rows), band_rows)):
+        top, bottom = int(own.min()), int(own.max()) + 1
+        levels = np.array(picture.crop((0, top, picture.width, bottom)))[own - top]
         band = torch.from_numpy(levels).to(device).permute(2, 0, 1).unsqueeze(0)
-        yield band.to(dtype).mul_(2).sub_(255)
+        yield F.pad(band.to(dtype).mul_(2).sub_(255), (MARGIN, MARGIN, 0, 0), mode="reflect")
 
 
-def _cropped(bands: Bands, height: int, width: int) -> Bands:
+def _cropped(bands: Bands, begin: int, size: tuple[int, int]) -> Bands:
+    """So many columns and rows, both from ``begin`` on."""
+    width, height = size
+    top, bottom = begin, begin + height
     for band in bands:
-        if height > 0:
-            yield band[:, :, :height, :width]
-        height -= band.shape[2]
+        rows = band[:, :, max(top, 0) : max(bottom, 0), begin : begin + width]
+        if rows.shape[2]:
+            yield rows
+        top, bottom = top - band.shape[2], bottom - band.shape[2]
 
 
 def _exhaust(bands: Bands) -> None:

@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fast_style.networks import MIN_SIDE, at_strength
+from fast_style.networks import MARGIN, MIN_SIDE, at_strength
 
 
 class ImageTransformer(nn.Module):
     """Residual image transformation network (Johnson, Alahi and Fei-Fei 2016, supplement, table 1).
 
     Departures from the paper: instance norm for batch norm (Ulyanov, Vedaldi and Lempitsky 2016),
-    reflection padding in every layer so that residual blocks keep their size (the paper pads the
-    photo once and crops), nearest-neighbour upsampling and convolution for transposed convolution
+    reflection padding in every layer so that residual blocks keep their size, beside that of the
+    photo by `MARGIN` (the paper pads the photo alone, by 40, and loses that to residual blocks
+    without padding), nearest-neighbour upsampling and convolution for transposed convolution
     (Odena, Dumoulin and Olah 2016: no checkerboards), and a sigmoid for the scaled tanh.
 
     Args:
@@ -51,7 +52,7 @@ class ImageTransformer(nn.Module):
             UpsampleBlock(quarter, half),
             UpsampleBlock(half, full),
         )
-        self.to_rgb = ToRGB(full, 3, kernel_size=9, bias=True)
+        self.to_rgb = ToRGB(full, 3, kernel_size=9)
         if adjustable:
             for module in self.modules():
                 if isinstance(module, InstanceNorm):
@@ -75,33 +76,38 @@ class ImageTransformer(nn.Module):
             painted = torch.func.functional_call(self, plain, photos)
             return torch.lerp(photos, painted.to(photos.dtype), strength)
         height, width = photos.shape[-2:]
-        x = self.decoder(self.residuals(self.encoder(photos * 2 - 1)))
-        # Each stride rounds odd sizes up, so the decoder ends with up to three rows too many.
-        return torch.sigmoid(self.to_rgb(x[..., :height, :width]))
+        x = F.pad(photos * 2 - 1, (MARGIN,) * 4, mode="reflect")
+        x = self.decoder(self.residuals(self.encoder(x)))
+        # Of the margin, what the last convolution reads. Each stride rounds odd sizes up, so the
+        # decoder ends with up to three rows too many.
+        cut, read = MARGIN - self.to_rgb.margin, 2 * self.to_rgb.margin
+        x = x[..., cut : cut + height + read, cut : cut + width + read]
+        return torch.sigmoid(self.to_rgb(x))
 
 
 class ReflectedConv(nn.Conv2d):
     """Convolution that keeps the size (divided by the stride, rounded up) by reflection padding."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel_size: int, stride: int = 1, bias: bool = False
-    ) -> None:
-        super().__init__(inputs, outputs, kernel_size, stride, bias=bias)
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel_size, stride, bias=False)
         self.margin = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, (self.margin,) * 4, mode="reflect"))
 
 
-class ToRGB(ReflectedConv):
-    """A `ReflectedConv` of few outputs. Processors multiply for 16 outputs or none: it makes 2 x 2
-    pixels at once, as four times the outputs of a kernel wider by one that moves by two, with the
-    same numbers in a third of the time."""
+class ToRGB(nn.Conv2d):
+    """A convolution without padding, of few outputs. Processors multiply for 16 outputs or none: it
+    makes 2 x 2 pixels at once, as four times the outputs of a kernel wider by one that moves by
+    two, with the same numbers in a third of the time."""
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
+        super().__init__(inputs, outputs, kernel_size)
+        self.margin = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        padded = F.pad(x, (self.margin,) * 4, mode="reflect")
-        padded = F.pad(padded, (0, width % 2, 0, height % 2))
+        height, width = (side - 2 * self.margin for side in x.shape[-2:])
+        padded = F.pad(x, (0, width % 2, 0, height % 2))
         return self.squares(padded, *self.square_kernels())[..., :height, :width]
 
     def square_kernels(self) -> tuple[Tensor, Tensor | None]:
@@ -116,7 +122,7 @@ class ToRGB(ReflectedConv):
 
     @staticmethod
     def squares(padded: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve what is padded already; rows and columns come in twos."""
+        """Convolve; rows and columns come in twos."""
         return F.pixel_shuffle(F.conv2d(padded, kernels, bias, stride=2), 2)
 
 
