@@ -89,8 +89,8 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--size", type=click.IntRange(32), default=128, show_default=True, help="px a side.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--size", type=click.IntRange(32), help="px a side: 128 on a CPU, 256 on a GPU.")
+@click.option("--batch", type=click.IntRange(1), help="4 on a CPU, 16 on a GPU.")
 @click.option(
     "--steps",
     type=click.IntRange(1),
@@ -103,10 +103,8 @@ def main() -> None:
 @click.option(
     "--loss",
     type=click.Choice(["vgg16", "vgg19"]),
-    default="vgg16",
-    show_default=True,
-    help="Ours, from conf/loss; VGG19 runs with random weights, which take the same time. The "
-    "plain one always measures VGG16 to relu4_3.",
+    help="Ours, from conf/loss: vgg16 on a CPU, vgg19 on a GPU, with random weights, which take "
+    "the same time. The plain one always measures VGG16 to relu4_3.",
 )
 @click.option(
     "--photos",
@@ -119,26 +117,37 @@ def main() -> None:
     help="Length of those loops; by default so many steps as --steps.",
 )
 def train(
-    size: int,
-    batch: int,
+    size: int | None,
+    batch: int | None,
     steps: int,
     rounds: int,
     device: str,
-    loss: str,
+    loss: str | None,
     photos: str | None,
     minutes: float | None,
 ) -> None:
-    """Measure one training step: forward, loss, backward, Adam.
+    """Measure one training step: forward, loss, backward, optimiser.
 
     Ours is experiment=quickstart without Lightning around it. The photos are random and already in
     memory: reading them is not measured, but in the loops of --photos. There, ours is what
     `fast-style train` does, and the plain one reads as it is usually written: in the process that
     trains, with torchvision's ImageFolder, Resize, CenterCrop and ToTensor.
+
+    The matrix rate is what torch reaches here with products of 4096 x 4096 in a contender's
+    precision; its share is that of the convolutions and products of a step (additions and
+    multiplications, by torch's own count) in the time of the whole step.
     """
+    on_gpu = device == "cuda"
+    size, batch = size or (256 if on_gpu else 128), batch or (16 if on_gpu else 4)
+    loss = loss or ("vgg19" if on_gpu else "vgg16")
     task = {"task": "train", "size": size, "batch": batch, "steps": steps, "device": device}
     task |= {"loss": loss, "photos": photos, "minutes": minutes}
     loading = (OURS_LOADING, PLAIN_LOADING) if photos else ()
     measured = _measure(task, rounds, (OURS, OURS_FP32, PLAIN, *loading))
+    rates = {
+        precision: _run_worker({"task": "matrix_rate", "precision": precision, "device": device})
+        for precision in {results[0]["precision"] for results in measured.values()}
+    }
     click.echo(f"one step on {batch} photos of {size} x {size} px; ours with {loss}")
     if loss == "vgg19":
         click.echo("VGG19 with random weights: for timing only")
@@ -149,6 +158,7 @@ def train(
             **_timing("s/step", results, measured[PLAIN]),
             "images/s": f"{batch / _median(results, 'seconds'):.1f}",
             **_memory(results, measured[PLAIN]),
+            **_share(results, rates[results[0]["precision"]]["operations_per_second"]),
         }
         for name, results in measured.items()
     ]
@@ -156,6 +166,18 @@ def train(
     for name in loading:
         hours = 2 * COCO * _median(measured[name], "seconds") / batch / 3600
         click.echo(f"{name}: at this rate two epochs of COCO's train2017 take {hours:.2f} h")
+
+
+def _share(results: list[dict[str, Any]], rate: float) -> dict[str, str]:
+    """Operations of a step, in all and as a share of what the matrix rate allows; whole loops are
+    not counted."""
+    if "operations" not in results[0]:
+        return {"GFLOP": "", "of matrix rate": ""}
+    operations = results[0]["operations"]
+    return {
+        "GFLOP": f"{operations / 1e9:.0f}",
+        "of matrix rate": f"{operations / _median(results, 'seconds') / rate:.2f}",
+    }
 
 
 COMPILED, NOT_TUNED = "torch.compile", "memory as the C library has it"
@@ -721,6 +743,7 @@ def worker(task: dict[str, Any]) -> None:
         sys.exit(2)
     tasks = {
         "train": _train,
+        "matrix_rate": _matrix_rate,
         "data": _data,
         "stylize": _stylize,
         "agreement": _agreement,
@@ -738,6 +761,7 @@ def worker(task: dict[str, Any]) -> None:
 
 def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     if task["contender"] == OURS_LOADING:
         return _our_run(task, device)
@@ -756,13 +780,30 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     before = _reset_peak(device)
     first = sum(_time(step, device) for _ in range(WARM_UP))
     seconds = statistics.median(_time(step, device) for _ in range(task["steps"]))
-    return {
+    result = {
         "seconds": seconds,
         "first": first,
         "before": before,
         "peak": _peak(device),
         "precision": precision,
     }
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return {**result, "operations": counter.get_total_flops()}
+
+
+def _matrix_rate(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    import torch
+
+    from fast_style.networks.transformer import ImageTransformer
+    from fast_style.training import tune_for
+
+    tune_for(device, ImageTransformer())  # float32 products are those of training
+    dtype = torch.bfloat16 if task["precision"] == "bf16-mixed" else torch.float32
+    side = 4096
+    a, b = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
+    seconds = statistics.median(_time(lambda: a @ b, device) for _ in range(10))
+    return {"operations_per_second": 2 * side**3 / seconds}
 
 
 def _our_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
