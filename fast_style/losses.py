@@ -1,4 +1,5 @@
-"""The three losses of style transfer as pure functions, and their weighted sum.
+"""The three losses of style transfer as pure functions, and their weighted sum; and a fourth, which
+keeps a network steady.
 
 Each loss has three normalisations:
 
@@ -114,6 +115,23 @@ def total_variation(pictures: Tensor, normalization: Normalization = "relative")
     return (down.sum(1) + across.sum(1)).mean()
 
 
+STABILITY_MARGIN = 8  # px
+
+
+def stability_loss(stylized: Tensor, again: Tensor) -> Tensor:
+    """How far pictures are from each other that should be the same, both ``(N, 3, H, W)``: mean
+    (Y - Y')^2, as a share of the first ones' variance.
+
+    The second are stylized from photos that a viewer would call the same (noise: Zheng, Song, Leung
+    and Goodfellow 2016, equation 1; a move of a few pixels). Whatever a network paints in step with
+    its own grid changes with a move: checkerboards, and dots in flat areas. The outermost 8 px are
+    left out, where one of the two photos may go on for longer.
+    """
+    inside = (..., *2 * (slice(STABILITY_MARGIN, -STABILITY_MARGIN),))
+    stylized, again = stylized[inside].float(), again[inside].float()
+    return (again - stylized).square().mean() / stylized.detach().var().clamp_min(1e-3)
+
+
 @dataclass
 class Targets:
     """What stylized pictures are compared with: features by content layer ``(N, C, H, W)``, Gram
@@ -135,6 +153,7 @@ class PerceptualLoss(nn.Module):
             (``relative``; ``gatys``, whose w_l are 1/5) or summed (``johnson``, section 3.2).
         content_weight, style_weight, tv_weight: factors of the three losses in the total.
         style_strength: one more factor of the style loss, the painting's own.
+        stability_weight: of `stability_loss`, which only training knows and no total here includes.
         normalization: of all three, see this module.
     """
 
@@ -148,6 +167,7 @@ class PerceptualLoss(nn.Module):
         style_weight: float = 10.0,
         tv_weight: float = 0.0,
         style_strength: float = 1.0,
+        stability_weight: float = 0.0,
         normalization: Normalization = "relative",
     ) -> None:
         super().__init__()
@@ -166,6 +186,7 @@ class PerceptualLoss(nn.Module):
         self.content_weight = content_weight
         self.style_weight = style_weight * style_strength
         self.tv_weight = tv_weight
+        self.stability_weight = stability_weight
         self.normalization: Normalization = normalization
         self.vgg = VGGFeatures(network, {*self.content_layers, *self.style_layers}, weights)
 

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fast_style.losses import PerceptualLoss
+from fast_style.losses import PerceptualLoss, stability_loss
 from fast_style.networks.transformer import ImageTransformer
+
+NOISE = 0.02  # standard deviation, of a sensor in poor light
+STRIDE = 4  # px: the network's, whose grid a move of fewer px leaves
 
 
 class StyleTransfer(pl.LightningModule):
@@ -19,7 +22,8 @@ class StyleTransfer(pl.LightningModule):
         network: what is trained.
         loss: its style already measured.
         optimizer: makes the optimiser of the network's parameters.
-        seed: of the strengths of the style that an adjustable network learns.
+        seed: of the strengths of the style that an adjustable network learns, and of the moves and
+            the noise that it learns to be steady under.
 
     Batches are uint8 ``(N, 3, H, W)``.
     """
@@ -43,10 +47,24 @@ class StyleTransfer(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         photos = batch.float() / 255
         strength = self._strength()
-        losses = self.loss(self.network(photos, strength), photos, strength or 1.0)
+        stylized = self.network(photos, strength)
+        losses = self.loss(stylized, photos, strength or 1.0)
+        total = losses["total"]
+        if self.loss.stability_weight:
+            losses["stability"] = self._stability(photos[:1], stylized[:1], strength)
+            total = total + self.loss.stability_weight * losses["stability"]
         # Curves of all strengths together would say nothing; Lightning repeats the last value.
         self._log("train", losses if strength in (None, 1.0) else {})
-        return losses["total"]
+        return total
+
+    def _stability(self, photo: Tensor, stylized: Tensor, strength: float | None) -> Tensor:
+        """Of one photo in each step: another pass of the network for each photo is slow."""
+        rng = np.random.default_rng([self.seed, self.global_step, 1])
+        down, right = rng.integers(0, STRIDE, 2)
+        moved = photo[..., down:, right:]
+        noise = NOISE * rng.standard_normal(moved.shape, dtype=np.float32)
+        again = self.network(moved + torch.from_numpy(noise).to(photo.device), strength)
+        return stability_loss(stylized[..., down:, right:], again)
 
     def _strength(self) -> float | None:
         """Full strength in every second step of an adjustable network, any in the others; those

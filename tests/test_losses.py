@@ -15,6 +15,7 @@ from fast_style.losses import (
     PerceptualLoss,
     content_loss,
     gram_matrix,
+    stability_loss,
     style_loss,
     total_variation,
 )
@@ -263,6 +264,23 @@ def make_loss(painting: Tensor) -> MakeLoss:
         return loss
 
     return make
+
+
+def test_stability_formula() -> None:
+    first, again = random(2, 3, 24, 28), random(2, 3, 24, 28, seed=1)
+    inner, inner_again = (array(pictures)[..., 8:-8, 8:-8] for pictures in (first, again))
+    expected = ((inner - inner_again) ** 2).mean() / inner.var(ddof=1)
+    assert stability_loss(first, again).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_stability_is_no_reward_for_contrast() -> None:
+    first, again = random(1, 3, 24, 24).requires_grad_(), random(1, 3, 24, 24, seed=1)
+    (gradient,) = torch.autograd.grad(stability_loss(first, again), first)
+    difference = (first - again)[..., 8:-8, 8:-8]
+    variance = first[..., 8:-8, 8:-8].var()
+    torch.testing.assert_close(
+        gradient[..., 8:-8, 8:-8], 2 * difference / difference.numel() / variance
+    )
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

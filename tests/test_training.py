@@ -22,10 +22,14 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from fast_style import faults
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.cli import main
+from fast_style.data import CentreSquares
 from fast_style.errors import UserError
+from fast_style.images import find_pictures
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.resources import PHOTOS
 from fast_style.stylizer import computes_in_bf16
 from fast_style.training import TrainingResult, train
 
@@ -35,6 +39,7 @@ TINY = [
     "model.residual_blocks=1",
     "loss.style_layers=[relu1_1]",
     "loss.content_layers=[relu2_1]",
+    "loss.stability_weight=1",
     "data.size=32",
     "data.batch_size=2",
     "data.workers=0",
@@ -304,6 +309,26 @@ def test_strengths_below_full_are_trained_too(finished: TrainingResult) -> None:
     slopes = [t for name, t in weights(finished.checkpoint).items() if name.endswith("_slope")]
     assert len(slopes) == 2 * 7
     assert all(slope.count_nonzero() > 0 for slope in slopes)
+
+
+def test_stability_is_learned(run: Run, tmp_path: Path) -> None:
+    photos = CentreSquares(find_pictures(PHOTOS), 96)
+    seen = torch.stack([photos[index] for index in range(len(photos))]).float() / 255
+    changes = []
+    for weight in (0, 10):
+        done = run(
+            tmp_path / f"{weight}", f"loss.stability_weight={weight}", "trainer.max_steps=60"
+        )
+        network = load_style(done.network).network
+        with torch.no_grad():
+            moved, noisy = network(faults.shift(seen)), network(faults.add_noise(seen))
+            still = network(seen)
+        changes.append(
+            [faults.change(faults.shift(still), moved).mean(), faults.change(still, noisy).mean()]
+        )
+    (shifted, noise), (steady_shifted, steady_noise) = changes
+    assert steady_shifted < 0.9 * shifted
+    assert steady_noise < 0.9 * noise
 
 
 def test_init_of_another_shape(run: Run, tmp_path: Path) -> None:
