@@ -61,14 +61,13 @@ class StyleTransfer(pl.LightningModule):
         """Of one photo in each step: another pass of the network for each photo is slow."""
         rng = np.random.default_rng([self.seed, self.global_step, 1])
         # Always as many pixels: cuDNN tries its convolutions anew for each size that it meets.
-        where = [
-            slice(start, start + side - STRIDE)
-            for start, side in zip(rng.integers(0, STRIDE, 2), photo.shape[2:], strict=True)
-        ]
-        moved = photo[..., *where]
+        height, width = (side - STRIDE for side in photo.shape[2:])
+        top, left = rng.integers(0, STRIDE, 2).tolist()
+        where = (..., slice(top, top + height), slice(left, left + width))
+        moved = photo[where]
         noise = NOISE * rng.standard_normal(moved.shape, dtype=np.float32)
         again = self.network(moved + torch.from_numpy(noise).to(photo.device), strength)
-        return stability_loss(stylized[..., *where], again)
+        return stability_loss(stylized[where], again)
 
     def _strength(self) -> float | None:
         """Full strength in every second step of an adjustable network, any in the others; those

@@ -18,6 +18,7 @@ from PIL import Image
 
 from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
+from fast_style.grain import grain, with_grain
 from fast_style.images import to_picture, to_tensor, upright_rgb
 from fast_style.networks import MIN_SIDE
 
@@ -92,7 +93,8 @@ class Stylizer:
     def __call__(self, picture: Tensor) -> Tensor: ...
 
     def __call__(self, picture: Image.Image | Tensor) -> Image.Image | Tensor:
-        """Stylize a picture of any mode, or float tensors ``(N, 3, H, W)`` in [0, 1].
+        """Stylize a picture of any mode, or float tensors ``(N, 3, H, W)`` in [0, 1], after a grain
+        that nobody sees was laid over it (`grain`).
 
         Returns:
             The same kind and size; a picture upright, tensors of the same dtype and device.
@@ -115,7 +117,10 @@ class Stylizer:
             )
         height, width = picture.shape[-2:]
         _check_side(width, height)
-        stylized = self._tensors_on_cpu(picture) if self.device == "cpu" else self._on_gpu(picture)
+        # In float32: on a bright picture, half precision has no room for it.
+        wide = picture.float()
+        given = (wide + wide.new_tensor(grain(0, height, width)) / 255).clamp(0, 1)
+        stylized = self._tensors_on_cpu(given) if self.device == "cpu" else self._on_gpu(given)
         if stylized is None:
             raise UserError(
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
@@ -128,10 +133,11 @@ class Stylizer:
         if self.band_rows or self.scratch:
             return None
         if self.device != "cpu":
-            stylized = self._on_gpu(to_tensor(photo).unsqueeze(0))
+            grained = Image.fromarray(with_grain(np.asarray(photo)))
+            stylized = self._on_gpu(to_tensor(grained).unsqueeze(0))
             painted = None if stylized is None else to_picture(stylized[0])
         elif self._fits(*photo.size):
-            painted = Image.fromarray(self._compiled(np.asarray(photo)))
+            painted = Image.fromarray(self._compiled(with_grain(np.asarray(photo))))
         else:
             painted = None
         if painted is None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fast_style import Stylizer
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
+from fast_style.grain import with_grain
 from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.networks.streaming import _Norm, layer_bytes, stylize_in_bands, stylized_bands
 from fast_style.networks.transformer import ImageTransformer, InstanceNorm
@@ -39,7 +40,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 @torch.no_grad()
 def in_one_pass(network: ImageTransformer, picture: Image.Image) -> Tensor:
-    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)
+    levels = torch.from_numpy(with_grain(np.array(picture))).permute(2, 0, 1).unsqueeze(0)
     dtype = network.to_rgb.weight.dtype
     return network(levels.to(dtype) / 255)
 

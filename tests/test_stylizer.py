@@ -15,6 +15,7 @@ from torch import Tensor
 from fast_style import Stylizer
 from fast_style.checkpoint import TrainedStyle, find_style, load_style, save_style
 from fast_style.errors import UserError
+from fast_style.grain import grain
 from fast_style.images import find_pictures, open_picture, resize_picture, to_picture, to_tensor
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import PHOTOS
@@ -53,7 +54,11 @@ def bundled_photos() -> Tensor:
 
 @torch.no_grad()
 def in_float32(style: Path, photos: Tensor) -> Tensor:
-    return load_style(style).network(photos)
+    return load_style(style).network(grained(photos))
+
+
+def grained(photos: Tensor) -> Tensor:
+    return (photos + torch.from_numpy(grain(0, *photos.shape[-2:])) / 255).clamp(0, 1)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -224,11 +229,15 @@ def test_any_strength_is_what_the_network_learned_it_to_be(
 ) -> None:
     stylize = Stylizer(adjustable, "cpu", precision="float32", strength=strength)
     with torch.no_grad():
-        expected = load_style(adjustable).network(photos(), strength)
+        expected = load_style(adjustable).network(grained(photos()), strength)
+    # The photo that shows through has no grain.
+    expected += (1 - strength) * (photos() - grained(photos()))
     torch.testing.assert_close(stylize(photos()), expected, rtol=0, atol=1e-4)
     picture = to_picture(photos()[0])
+    given = to_tensor(picture).unsqueeze(0)
     with torch.no_grad():
-        expected = load_style(adjustable).network(to_tensor(picture).unsqueeze(0), strength)
+        expected = load_style(adjustable).network(grained(given), strength)
+    expected += (1 - strength) * (given - grained(given))
     levels = np.asarray(stylize(picture), dtype=float)
     # What is painted is rounded before it is laid over the photo.
     assert np.abs(levels - np.asarray(to_picture(expected[0]), dtype=float)).max() <= 1

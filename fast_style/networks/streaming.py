@@ -29,6 +29,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fast_style.errors import UserError
+from fast_style.grain import with_grain
 from fast_style.networks import MARGIN
 from fast_style.networks.transformer import (
     ImageTransformer,
@@ -65,7 +66,8 @@ def stylize_in_bands(
     scratch: Path | None = None,
     progress: Callable[[float, float], object] | None = None,
 ) -> Image.Image:
-    """Stylize a picture of any size as one pass of the network does, up to rounding.
+    """Stylize a picture of any size, after `with_grain`, as one pass of the network does, up
+    to rounding.
 
     Args:
         network: on any device; it is not changed.
@@ -320,15 +322,15 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 def _levels(
     picture: Image.Image, band_rows: int, device: torch.device, dtype: torch.dtype
 ) -> Bands:
-    """The photo's bands and a margin's, from -255 to 255: as whole numbers they are exact in
-    bfloat16 too."""
+    """The photo's bands with their grain, and a margin's, from -255 to 255: as whole numbers they
+    are exact in bfloat16 too."""
     last = picture.height - 1
     rows = np.abs(np.arange(-MARGIN, picture.height + MARGIN))  # reflected at the top
     rows = last - np.abs(last - rows)  # and at the bottom
     for own in np.split(rows, range(band_rows, len(rows), band_rows)):
         top, bottom = int(own.min()), int(own.max()) + 1
-        levels = np.array(picture.crop((0, top, picture.width, bottom)))[own - top]
-        band = torch.from_numpy(levels).to(device).permute(2, 0, 1).unsqueeze(0)
+        levels = with_grain(np.asarray(picture.crop((0, top, picture.width, bottom))), top)
+        band = torch.from_numpy(levels[own - top]).to(device).permute(2, 0, 1).unsqueeze(0)
         yield F.pad(band.to(dtype).mul_(2).sub_(255), (MARGIN, MARGIN, 0, 0), mode="reflect")
 
 

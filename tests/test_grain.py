@@ -1,0 +1,43 @@
+"""A grain that gives networks something to paint on, and that nobody sees."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fast_style import Stylizer
+from fast_style.checkpoint import shipped_styles
+from fast_style.grain import grain, with_grain
+
+
+def test_three_values_as_often() -> None:
+    values, counts = np.unique(grain(0, 600, 600), return_counts=True)
+    assert values.tolist() == [-1, 0, 1]
+    assert abs(counts / 360_000 - 1 / 3).max() < 0.01
+
+
+def test_any_rows_are_those_of_the_whole() -> None:
+    np.testing.assert_array_equal(grain(250, 700, 40), grain(0, 700, 40)[250:])
+
+
+def test_it_does_not_repeat() -> None:
+    whole = grain(0, 1100, 1100).astype(float)
+    spectrum = np.fft.rfft2(whole)
+    correlation = np.fft.irfft2(abs(spectrum) ** 2, s=whole.shape)
+    correlation /= correlation[0, 0]
+    correlation[0, 0] = 0
+    assert abs(correlation).max() < 0.03
+
+
+def test_levels_stay_levels() -> None:
+    for level in (0, 128, 255):
+        grained = with_grain(np.full((50, 60, 3), level, np.uint8))
+        difference = grained.astype(int) - level
+        assert abs(difference).max() == 1
+        assert (difference == difference[..., :1]).all()  # of brightness, not of colour
+
+
+@pytest.mark.parametrize("style", shipped_styles())
+def test_what_has_no_texture_is_painted(style: str) -> None:
+    white = Image.new("RGB", (160, 160), "white")
+    inner = np.asarray(Stylizer(style)(white), float)[24:-24, 24:-24]
+    assert inner.std((0, 1)).max() > 5
