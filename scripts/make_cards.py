@@ -19,10 +19,11 @@ def main() -> None:
     for name in shipped_styles():
         if name in measured:
             dots = report["judges"][measured[name]["judge"]]["dots"]
-            print("\n".join(card(name, measured[name], dots)))
+            most = report["settings"]["evaluations"]
+            print("\n".join(card(name, measured[name], dots, most)))
 
 
-def card(name: str, measured: dict[str, Any], dots: float) -> list[str]:
+def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[str]:
     style = read_style(name)
     recipe, loss = style.recipe, style.recipe["loss"]
     start = f", from `{Path(recipe['init']).stem}`" if recipe.get("init") else ", from nothing"
@@ -35,15 +36,16 @@ def card(name: str, measured: dict[str, Any], dots: float) -> list[str]:
         f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "
         f"`loss.style_weight={loss['style_weight']:g}`, `loss.tv_weight={loss['tv_weight']:g}`.",
         "",
-        "| px | total | content | style | spots (painting) | checkerboard "
+        "| px | total | content | style | L-BFGS | spots (painting) | checkerboard "
         "| border 3 px: colour, contrast | change: shift | noise | JPEG |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, found in measured["sizes"].items():
         losses, faults = found["losses"], found["faults"]
         cells = [
             size,
             *(f"{losses[key]:.3g}" for key in ("total", "content", "style")),
+            evaluations(found, most),
             "" if faults["spots"] is None else f"{faults['spots']:.0f} ({dots:.0f})",
             f"{faults['checkerboard']:.1f}",
             f"{faults['border_colour_3']:.0f}, {faults['border_contrast_3']:.2f}",
@@ -51,6 +53,13 @@ def card(name: str, measured: dict[str, Any], dots: float) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def evaluations(found: dict[str, Any], most: int) -> str:
+    if "evaluations" not in found:
+        return ""
+    reached = found["evaluations"]
+    return f"over {most}" if reached is None else f"{reached:g}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 MIN_SIDE = 16
 """Pictures have at least so many px a side, for PyTorch's form of the network and OpenVINO's."""
 
-MARGIN = 8
+MARGIN = 12
 """A photo gets so many reflected px on each side, which are cut off again behind the network: what
 it paints at its own edges is dull and of another colour. A multiple of 4, the network's stride."""
 

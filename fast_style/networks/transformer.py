@@ -67,20 +67,27 @@ class ImageTransformer(nn.Module):
             "adjustable": self.adjustable,
         }
 
-    def forward(self, photos: Tensor, strength: float | None = None) -> Tensor:
-        """Stylize at a strength in [0, 1], from the photo itself to the style in full, which is
-        also what None means; only adjustable networks have any other.
+    def forward(
+        self, photos: Tensor, strength: float | None = None, margin: int = MARGIN
+    ) -> Tensor:
+        """Stylize photos.
+
+        Args:
+            photos: see above.
+            strength: in [0, 1], from the photo itself to the style in full, which is also what None
+                means; only adjustable networks have any other.
+            margin: see `MARGIN`; a multiple of 4.
         """
         if strength is not None:
             plain = at_strength(dict(self.named_parameters()), strength)
-            painted = torch.func.functional_call(self, plain, photos)
+            painted = torch.func.functional_call(self, plain, (photos, None, margin))
             return torch.lerp(photos, painted.to(photos.dtype), strength)
         height, width = photos.shape[-2:]
-        x = F.pad(photos * 2 - 1, (MARGIN,) * 4, mode="reflect")
+        x = F.pad(photos * 2 - 1, (margin,) * 4, mode="reflect")
         x = self.decoder(self.residuals(self.encoder(x)))
         # Of the margin, what the last convolution reads. Each stride rounds odd sizes up, so the
         # decoder ends with up to three rows too many.
-        cut, read = MARGIN - self.to_rgb.margin, 2 * self.to_rgb.margin
+        cut, read = margin - self.to_rgb.margin, 2 * self.to_rgb.margin
         x = x[..., cut : cut + height + read, cut : cut + width + read]
         return torch.sigmoid(self.to_rgb(x))
 
