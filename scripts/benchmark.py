@@ -931,6 +931,7 @@ def _our_training(
         style_loss,
         total_variation,
     )
+    from fast_style.module import TRAINING_MARGIN
     from fast_style.resources import CONF
     from fast_style.training import tune_for
 
@@ -960,7 +961,7 @@ def _our_training(
         _Products.apply = lambda flat: flat.float() @ flat.float().mT
 
     def total_loss(photos: torch.Tensor) -> torch.Tensor:
-        stylized = network(photos)
+        stylized = network(photos, margin=TRAINING_MARGIN)
         if candidate != "one VGG pass for output and photo":
             return loss(stylized, photos)["total"]
         features = loss.vgg(torch.cat([stylized, photos]))
