@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 
 def with_grain(levels: NDArray[np.uint8], top: int = 0) -> NDArray[np.uint8]:
-    """8-bit rows ``(H, W, 3)`` of a picture, from row ``top`` on, with a grain nobody sees."""
+    """8-bit rows ``(H, W, 3)`` of a picture, the first being its row ``top``, and of the same shape
+    and kind with their `grain`."""
     grained = levels.astype(np.int16)
     grained += grain(top, top + levels.shape[0], levels.shape[1])[..., None]
     return grained.clip(0, 255, out=grained).astype(np.uint8)
 
 
 def grain(top: int, bottom: int, width: int) -> NDArray[np.int8]:
-    """-1, 0 or 1 by chance for each pixel of these rows, ``(bottom - top, width)``: the same on
-    each call, whatever rows are asked for.
+    """-1, 0 or 1 levels by chance for each pixel of these rows, ``(bottom - top, width)``: the same
+    on each call, whatever rows are asked for.
 
     The sum of two tiles of chance, whose sides are different primes: it does not repeat before
     66,000 rows or 69,000 columns.

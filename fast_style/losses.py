@@ -1,7 +1,7 @@
 """The three losses of style transfer as pure functions, and their weighted sum; and a fourth, which
 keeps a network steady.
 
-Each loss has three normalisations:
+Each of the three has three normalisations:
 
 - ``relative`` (default): an error divided by the size of what it is measured against, so that
   weights near 1 and 10 serve any painting, loss network and picture size.
@@ -119,8 +119,8 @@ STABILITY_MARGIN = 8  # px
 
 
 def stability_loss(stylized: Tensor, again: Tensor) -> Tensor:
-    """How far pictures are from each other that should be the same, both ``(N, 3, H, W)``: mean
-    (Y - Y')^2, as a share of the first ones' variance.
+    """How far pictures are from each other that should be the same, both ``(N, 3, H, W)`` in [0, 1]
+    and of more than 16 px a side: mean (Y - Y')^2, as a share of the first ones' variance.
 
     The second are stylized from photos that a viewer would call the same (noise: Zheng, Song, Leung
     and Goodfellow 2016, equation 1; a move of a few pixels). Whatever a network paints in step with

@@ -119,7 +119,7 @@ class Stylizer:
         _check_side(width, height)
         # In float32: on a bright picture, half precision has no room for it.
         wide = picture.float()
-        given = (wide + wide.new_tensor(grain(0, height, width)) / 255).clamp(0, 1)
+        given = (wide + wide.new_tensor(grain(0, height, width)).div_(255)).clamp_(0, 1)
         stylized = self._tensors_on_cpu(given) if self.device == "cpu" else self._on_gpu(given)
         if stylized is None:
             raise UserError(
@@ -216,7 +216,7 @@ def _check_side(width: int, height: int) -> None:
 
 # Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
 # last layers hold a few full-size activations at once (`scripts/benchmark.py stylize` measures it).
-BYTES_IN_BF16, BYTES_IN_FLOAT32 = 7, 14
+BYTES_IN_BF16, BYTES_IN_FLOAT32 = 8, 14
 
 # For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000

@@ -76,7 +76,7 @@ class ImageTransformer(nn.Module):
             photos: see above.
             strength: in [0, 1], from the photo itself to the style in full, which is also what None
                 means; only adjustable networks have any other.
-            margin: see `MARGIN`; a multiple of 4.
+            margin: see `MARGIN`; 4 px or a multiple of that.
         """
         if strength is not None:
             plain = at_strength(dict(self.named_parameters()), strength)
