@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,11 +96,22 @@ def save_style(style: TrainedStyle, path: Path) -> None:
 
     Half precision halves the file and moves no pixel by a visible amount: weights are of the order
     of 0.01 to 1, far from its limits.
+
+    Raises:
+        UserError: if the network has weights that are no numbers in half precision, or the file
+            cannot be written; then nothing is.
     """
-    tensors = {
-        name: tensor.detach().cpu().numpy().astype(np.float16)
-        for name, tensor in style.network.state_dict().items()
-    }
+    with np.errstate(over="ignore"):  # told below
+        tensors = {
+            name: tensor.detach().cpu().numpy().astype(np.float16)
+            for name, tensor in style.network.state_dict().items()
+        }
+    broken = _not_finite(tensors)
+    if broken:
+        raise UserError(
+            f"training diverged: '{broken}' has values that are no numbers in half precision, and "
+            f"{path} is not written; train again with a lower optimizer.lr"
+        )
     metadata = {
         "format": FORMAT,
         "name": style.name,
@@ -119,6 +131,11 @@ def save_style(style: TrainedStyle, path: Path) -> None:
         raise UserError(
             f"{path} cannot be written ({error.strerror}): choose another place"
         ) from error
+
+
+def _not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
+    """The name of the first that holds something else than numbers."""
+    return next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
 
 
 def _sorted_header(file: bytes) -> bytes:
@@ -196,6 +213,11 @@ def read_style(style: str | Path) -> StyleFile:
                         "train it anew"
                     )
             weights = {name: file.get_tensor(name).astype(np.float32) for name in expected}
+            broken = _not_finite(weights)
+            if broken:
+                raise UserError(
+                    f"{path} has values in '{broken}' that are no numbers: train it anew"
+                )
             recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
             if not isinstance(recipe, dict) or not isinstance(losses, dict):
                 raise ValueError("recipe and losses must be tables")

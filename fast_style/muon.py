@@ -16,7 +16,9 @@ class Muon(Optimizer):
 
     A gradient's direction is dominated by few singular vectors; Muon steps along all of them alike.
     Here a step's length is a share of its kernel's own norm, since instance norm forgets how large
-    that is. The last convolution of an ``ImageTransformer`` has none behind it and is left to Adam.
+    that is; for the same reason kernels keep their norm, which would grow with every step, and in a
+    few thousand out of half precision. The last convolution of an ``ImageTransformer`` has no norm
+    behind it and is left to Adam.
 
     Args:
         params: Muon's are those with four dimensions ``(outputs, inputs, height, width)`` and more
@@ -76,7 +78,9 @@ class Muon(Optimizer):
                 directions.append(torch.lerp(kernel.grad, average, momentum).flatten(1))
             steps = orthogonalized(torch.stack(directions))
             for kernel, step in zip(alike, steps, strict=True):
-                kernel.sub_(step.view(shape) * (lr * kernel.norm() / step.norm()))
+                norm = kernel.norm()
+                kernel.sub_(step.view(shape) * (lr * norm / step.norm()))
+                kernel.mul_(norm / kernel.norm())
 
     def _step_adam(
         self, params: list[nn.Parameter], lr: float, betas: tuple[float, float], eps: float

@@ -122,6 +122,28 @@ def test_a_failed_write_leaves_the_old_file(style: TrainedStyle, saved: Path) ->
     assert list(saved.parent.iterdir()) == [saved]
 
 
+@pytest.mark.parametrize("value", [1e5, float("nan")])  # half precision ends at 65,504
+def test_a_network_that_diverged_replaces_nothing(
+    style: TrainedStyle, saved: Path, value: float
+) -> None:
+    before = saved.read_bytes()
+    with torch.no_grad():
+        style.network.encoder[0][0].weight[0, 0, 0, 0] = value
+    with pytest.raises(UserError, match=r"diverged.*encoder.0.0.weight.*optimizer\.lr"):
+        save_style(style, saved)
+    assert saved.read_bytes() == before
+
+
+def test_a_file_of_no_numbers_is_refused(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(saved)
+    tensors["to_rgb.bias"][1] = float("inf")
+    save_file(tensors, saved, metadata)
+    with pytest.raises(UserError, match=r"wave.*to_rgb\.bias.*train it anew"):
+        load_style(saved)
+
+
 def test_a_write_replaces_the_old_file_in_one_go(style: TrainedStyle, saved: Path) -> None:
     before = saved.read_bytes()
     with saved.open("rb") as reader:  # somebody is reading meanwhile
