@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
+import psutil
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 from fast_style.errors import UserError
@@ -24,8 +25,11 @@ from fast_style.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-MAX_PIXELS = 400_000_000
-"""Pictures of more pixels than this are refused: as RGB they would fill gigabytes of memory."""
+MAX_PIXELS = 1_200_000_000
+"""Pictures of more pixels than this are refused: enough for a gigapixel, and a few bytes of a file
+cannot ask for any memory."""
+
+BYTES_TO_DECODE = 8  # a pixel: Pillow keeps four, and what is decoded is copied once
 
 # Only plain raster formats: Pillow would hand an EPS file to Ghostscript, for one. The first five
 # come first because Pillow knows them without importing all of its plugins.
@@ -170,6 +174,12 @@ def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
                 )
             if draft_side is not None:
                 picture.draft(None, (draft_side, draft_side))
+            pixels = picture.width * picture.height
+            if pixels * BYTES_TO_DECODE > psutil.virtual_memory().available:
+                raise UserError(
+                    f"{path} does not fit into the memory that is free, of which it takes "
+                    f"{pixels * BYTES_TO_DECODE / 1e9:.1f} GB: shrink it first."
+                )
             return upright_rgb(picture)
     except UserError:
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -545,8 +546,20 @@ class TestOpenErrors:
             b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
         )
         message = self.refused(path)
-        assert "20,000 x 20,001" in message
+        assert f"{width:,} x {height:,}" in message
         assert "shrink it first" in message
+
+    def test_more_pixels_than_memory_holds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "p.png"
+        Image.fromarray(noise()).save(path)
+        needed = 8 * Image.open(path).width * Image.open(path).height
+        memory = psutil.virtual_memory()
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed))
+        open_picture(path)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed - 1))
+        assert "memory that is free" in self.refused(path)
 
     @pytest.mark.parametrize("pillow_limit", [64 * 48 - 1, 100])
     def test_pillows_own_limit_does_not_interfere(
