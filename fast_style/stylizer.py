@@ -40,7 +40,8 @@ class Stylizer:
     Args:
         style: a shipped style's name or a ``.safetensors`` path.
         device: ``auto`` (a GPU where there is one), or any of PyTorch's, as ``cpu`` or ``cuda:1``.
-        precision: ``auto`` (bf16 where the hardware multiplies it, else float32), or ``float32``.
+        precision: ``auto`` (bf16 where the hardware multiplies it, else float32; on a CPU 8 bits
+            where they do), or ``float32``.
         strength: of the style, in [0, 1] from the photo itself to the style in full.
         band_rows: stylize pictures in bands of so many rows, even if one pass would do.
         scratch: folder for temporary files, to stylize in bands what memory cannot even so hold.
@@ -75,9 +76,11 @@ class Stylizer:
             from fast_style.networks import openvino
 
             bf16 = precision == "auto" and openvino.computes_in_bf16()
-            self._compiled = openvino.CompiledTransformer(self._style.weights, bf16)
+            self._compiled = openvino.CompiledTransformer(
+                self._style.weights, exactly=precision == "float32"
+            )
             full_width = self._style.config["widths"][0]
-            self.bytes_per_pixel = full_width * (BYTES_IN_BF16 if bf16 else BYTES_IN_FLOAT32)
+            self.bytes_per_pixel = full_width * BYTES_IN_FLOAT32
         else:
             import torch
 
@@ -215,8 +218,8 @@ def _check_side(width: int, height: int) -> None:
 
 
 # Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
-# last layers hold a few full-size activations at once (`scripts/benchmark.py stylize` measures it).
-BYTES_IN_BF16, BYTES_IN_FLOAT32 = 8, 14
+# last layers hold a few full-size activations at once, in float32 where a picture needs that.
+BYTES_IN_FLOAT32 = 14
 
 # For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000

@@ -128,7 +128,7 @@ def test_a_network_that_diverged_replaces_nothing(
 ) -> None:
     before = saved.read_bytes()
     with torch.no_grad():
-        style.network.encoder[0][0].weight[0, 0, 0, 0] = value
+        dict(style.network.named_parameters())["encoder.0.0.weight"][0, 0, 0, 0] = value
     with pytest.raises(UserError, match=r"diverged.*encoder.0.0.weight.*optimizer\.lr"):
         save_style(style, saved)
     assert saved.read_bytes() == before

@@ -145,7 +145,7 @@ def test_a_photo_by_a_shipped_style(dtype: torch.dtype, least: float) -> None:
 def stylizer(network: ImageTransformer, tmp_path: Path) -> Stylizer:
     path = tmp_path / "tiny.safetensors"
     save_style(TrainedStyle(network, "tiny"), path)
-    return Stylizer(path, "cpu")
+    return Stylizer(path, "cpu", "float32")
 
 
 def have_free(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
@@ -168,7 +168,7 @@ def test_what_is_too_large_for_one_pass_goes_in_bands(
     assert layers < stylizer_needs
     have_free(monkeypatch, layers)
     stylized = stylizer(picture)
-    assert psnr(stylized, to_tensor(expected).unsqueeze(0)) > 40
+    assert psnr(stylized, to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
     have_free(monkeypatch, layers - 1)
     with pytest.raises(UserError, match=r"memory, even in bands, .*--size.*--scratch"):
@@ -188,7 +188,7 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
     stylizer._dtype = torch.float32
     stylizer._network = stylizer._style.network()
     handle = stylizer._network.register_forward_pre_hook(out_of_memory)
-    assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 40
+    assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
     with pytest.raises(UserError, match="memory of cpu:0"):
         stylizer(to_tensor(picture).unsqueeze(0))
