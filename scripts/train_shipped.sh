@@ -22,13 +22,14 @@ train() {
 }
 
 train poppy-field style.size=640 loss.style_weight=15
-train peacock-mosaic
+train peacock-mosaic style.size=768
 train indigo-woodcut style.size=640
 train stained-glass style.size=640
-train "$paintings/composition-vii.jpg"
+train "$paintings/composition-vii.jpg" style.size=400 trainer.max_steps=1000
 # Paintings in which faces drown with the weight of style of the others.
-for name in starry-night wave; do
-    train "$paintings/$name.jpg" loss.style_weight=10 loss.tv_weight=3
-done
+train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=10 loss.tv_weight=3 \
+    trainer.max_steps=1500
+train "$paintings/wave.jpg" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
+    trainer.max_steps=1500
 train "$paintings/the-scream.jpg" style.size=512 loss.style_weight=8 loss.tv_weight=1 \
     callbacks.schedule.warmup=0.2
