@@ -374,19 +374,3 @@ def test_recipes_that_say_too_little_or_too_much(
     with pytest.raises(UserError, match=re.escape(sentence)):
         evaluate(Plan([str(path)]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_network_of_nans_is_named(tmp_path: Path) -> None:
-    path = checkpoint(tmp_path / "broken.safetensors")
-    network = ImageTransformer((4, 8, 8), residual_blocks=1)
-    torch.nn.init.constant_(network.to_rgb.weight, float("nan"))
-    save_style(
-        TrainedStyle(
-            network,
-            "broken",
-            {"style": {"image": "stained-glass.jpg", "size": 128}, "loss": LOSS},
-        ),
-        path,
-    )
-    with pytest.raises(UserError, match="broken"):
-        evaluate(Plan([str(path)], sizes=(SIZE,), count=1, evaluations=0), tmp_path / "out")
