@@ -108,5 +108,6 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     for _ in range(5):
         products = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * products + 2.0315 * products @ products) @ x
+        products = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, products, x, beta=3.4445)
     return x

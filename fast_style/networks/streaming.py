@@ -46,8 +46,10 @@ Bands = Iterator[Tensor]
 Stage = Callable[[Bands], Bands]
 Part = TypeVar("Part", bound=nn.Module)
 
-# Values in a band of the widest layer: on a CPU, what its cache holds; a GPU wants more at once.
+# Values in a band of the widest layer: on a CPU, what its cache holds; a GPU wants more at once. Of
+# very wide pictures that is a row or two, where the rows that windows share cost more than they do.
 BAND_VALUES = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
+LEAST_ROWS = 8
 
 
 def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
@@ -107,7 +109,8 @@ def stylized_bands(
     width, height = (side + 2 * MARGIN for side in picture.size)
     small_width, small_height = -(-width // 4), -(-height // 4)
     if band_rows is None:
-        band_rows = max(1, BAND_VALUES.get(device.type, 2**20) // (network.widths[0] * width))
+        values_in_row = network.widths[0] * width
+        band_rows = max(LEAST_ROWS, BAND_VALUES.get(device.type, 2**20) // values_in_row)
     done, total = 0.0, height * (12.0 + 2 * network.residual_blocks)
 
     def walk(source: Bands, rows: int, stages: Sequence[Stage]) -> Bands:
