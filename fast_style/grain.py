@@ -4,7 +4,6 @@ drawings and screenshots, a network finds nothing to paint on and leaves a singl
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,19 @@ def grain(top: int, bottom: int, width: int) -> NDArray[np.int8]:
     The sum of two tiles of chance, whose sides are different primes: it does not repeat before
     66,000 rows or 69,000 columns.
     """
-    rows, columns = np.arange(top, bottom), np.arange(width)
-    first, second = (
-        tile[np.ix_(rows % tile.shape[0], columns % tile.shape[1])] for tile in _tiles()
-    )
-    return (first + second) % 3 - 1
+    first, second = (_repeated(tile, top, bottom, width) for tile in _tiles())
+    both = first + second
+    both -= 1
+    both -= np.where(both > 1, np.int8(3), np.int8(0))
+    return both
+
+
+def _repeated(tile: NDArray[np.int8], top: int, bottom: int, width: int) -> NDArray[np.int8]:
+    rows = tile[np.arange(top, bottom) % tile.shape[0]]
+    return np.tile(rows, -(-width // tile.shape[1]))[:, :width]
 
 
 @cache
-def _tiles() -> list[NDArray[Any]]:
+def _tiles() -> list[NDArray[np.int8]]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 3, shape, dtype=np.int8) for shape in ((251, 257), (263, 269))]

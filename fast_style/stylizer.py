@@ -129,7 +129,8 @@ class Stylizer:
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
                 "give fewer or smaller ones, or pictures, which are stylized in bands"
             )
-        return picture.lerp(stylized.to(picture.device, picture.dtype), self.strength)
+        stylized = stylized.to(picture.device, picture.dtype)
+        return stylized if self.strength == 1 else picture.lerp(stylized, self.strength)
 
     def _in_one_pass(self, photo: Image.Image) -> Image.Image | None:
         """What the network paints, or None where bands are wanted, or memory is short of it."""

@@ -307,7 +307,8 @@ TORCHVISION = ("torchvision, random crops", "torchvision, Resize and CenterCrop"
     help="Ours, from conf/model; the plain one always has Johnson's widths.",
 )
 def stylize(width: int, height: int, repeats: int, rounds: int, device: str, model: str) -> None:
-    """Measure stylizing one photo, from tensor to tensor and (ours) from JPEG to JPEG.
+    """Measure stylizing one photo: from picture to picture on a CPU, from tensor to tensor on a
+    GPU, and (ours) from JPEG to JPEG.
 
     bytes/px is the peak of memory above what the process held before its first picture, per pixel
     of the picture. The networks are untrained: that changes neither time nor memory.
@@ -500,11 +501,11 @@ def scale(
             )
 
     side = round((min(largest, largest_pass) * 1e6) ** 0.5)
-    for contender in (ONE_PASS, OURS_FP32):
+    for contender in (*contenders[1:-1], OURS_FP32):
         task = {"task": "scale_agreement", "contender": contender, "side": side, "device": device}
         found = _run_worker({**task, "model": "johnson"})
         click.echo(
-            f"in bands against one pass at {side} x {side} px, both in {found['precision']}: "
+            f"in bands in {found['precision']} against '{contender}' at {side} x {side} px: "
             f"{found['psnr']:.1f} dB PSNR"
         )
 
@@ -1064,21 +1065,24 @@ def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
     from fast_style.batch import stylize_files
-    from fast_style.images import save_picture, to_tensor
+    from fast_style.images import save_picture, to_picture, to_tensor
 
     picture = _photo().resize((task["width"], task["height"]))
     photo = to_tensor(picture).unsqueeze(0).to(device)
+    on_cpu = device.type == "cpu"
     if task["contender"] == PLAIN:
         network = _plain_network().to(device)
 
         @torch.inference_mode()
         def call() -> object:
+            if on_cpu:
+                return to_picture(network(to_tensor(picture)[None] * 255)[0] / 255)
             return network(photo * 255)
     else:
         stylizer = _our_stylizer(task, device)
 
         def call() -> object:
-            return stylizer(photo)
+            return stylizer(picture if on_cpu else photo)
 
     before = _reset_peak(device)
     _time(call, device)  # warms up
@@ -1103,6 +1107,7 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     from fast_style.stylizer import computes_in_bf16
 
     picture = _photo().resize((task["side"], task["side"]))
+    dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
     if task["contender"] == PLAIN:
         network = _plain_network().to(device)
 
@@ -1110,18 +1115,16 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         def call() -> object:
             return to_picture(network(to_tensor(picture)[None].to(device) * 255)[0] / 255)
     elif task["contender"] == IN_BANDS:
-        network = _our_network(task["model"])
-        dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
+        ours = _our_network(task["model"])
 
         def call() -> object:
-            return stylize_in_bands(network, picture, device, dtype)
+            return stylize_in_bands(ours, picture, device, dtype)
     elif task["contender"] == SAME_ENGINE:
-        dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
-        network = _our_network(task["model"]).to(dtype=dtype, memory_format=torch.channels_last)
+        ours = _our_network(task["model"]).to(dtype=dtype, memory_format=torch.channels_last)
 
         @torch.inference_mode()
         def call() -> object:
-            return to_picture(network(to_tensor(picture)[None].to(dtype))[0])
+            return to_picture(ours(to_tensor(picture)[None].to(dtype))[0])
     else:
         stylizer = _our_stylizer(task, device)
 
@@ -1136,19 +1139,30 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """How near bands come to one pass, before either is rounded to 8 bits."""
+    import numpy as np
     import torch
+    from PIL import Image
 
+    from fast_style.grain import with_grain
     from fast_style.images import to_tensor
     from fast_style.networks.streaming import stylized_bands
+    from fast_style.stylizer import computes_in_bf16
 
     picture = _photo().resize((task["side"], task["side"]))
-    stylizer = _our_stylizer(task, device)
-    whole = stylizer(to_tensor(picture)[None].to(device)).cpu()
-    dtype = torch.bfloat16 if stylizer.precision == "bfloat16" else torch.float32
+    network = _our_network(task["model"])
+    bf16 = task["contender"] != OURS_FP32 and computes_in_bf16(device)
+    dtype = torch.bfloat16 if bf16 else torch.float32
     with torch.no_grad():
-        bands = stylized_bands(_our_network(task["model"]), picture, device, dtype)
+        bands = stylized_bands(network, picture, device, dtype)
         in_bands = torch.cat([band.cpu() for band in bands], dim=2)
-    return {"psnr": _psnr(whole, in_bands), "precision": stylizer.precision}
+        if task["contender"] == SAME_ENGINE:
+            given = Image.fromarray(with_grain(np.asarray(picture)))
+            network.to(dtype=dtype, memory_format=torch.channels_last)
+            whole = network(to_tensor(given)[None].to(dtype)).float()
+        else:
+            stylizer = _our_stylizer(task, device)
+            whole = stylizer(to_tensor(picture)[None].to(device)).cpu()
+    return {"psnr": _psnr(whole, in_bands), "precision": f"{dtype}".removeprefix("torch.")}
 
 
 def _scale_batch(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -1197,9 +1211,9 @@ def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """How near ours comes to ours in float32, on a bundled photo at its own size."""
     from fast_style.images import to_tensor
 
-    photo = to_tensor(_photo()).unsqueeze(0).to(device)
     first, second = (
-        _our_stylizer({**task, "contender": name}, device)(photo) for name in (OURS, OURS_FP32)
+        to_tensor(_our_stylizer({**task, "contender": name}, device)(_photo()))
+        for name in (OURS, OURS_FP32)
     )
     return {"psnr": _psnr(first, second)}
 
