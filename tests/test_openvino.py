@@ -92,3 +92,13 @@ def test_few_bits_where_they_keep_the_picture(style: str, picture: str) -> None:
         assert error  # in 8 bits
     else:  # these it takes float32
         assert not error
+
+
+@pytest.mark.parametrize("style", ["starry-night", "wave", "stained-glass"])
+def test_few_bits_keep_a_page_that_is_nearly_white(style: str) -> None:
+    page = 235 + 4 * np.random.default_rng(0).standard_normal((160, 240, 1))
+    given = page.clip(0, 255).astype(np.uint8).repeat(3, axis=2)
+    weights = read_style(style).at_strength(1.0).weights
+    exact = CompiledTransformer(weights, exactly=True)(given).astype(float)
+    error = np.square(CompiledTransformer(weights, exactly=False)(given) - exact).mean() / 255**2
+    assert -10 * np.log10(error + 1e-9) > 40

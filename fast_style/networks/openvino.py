@@ -46,9 +46,8 @@ class CompiledTransformer:
     Args:
         weights: the network's state dict in float32.
         exactly: compute in float32; else in bf16 where the CPU multiplies that, and most
-            convolutions behind the encoder and the first, of 8-bit photos, in 8 bits, unless the
-            picture is one that would suffer (see `HEAVIEST_TAILS`). Statistics and the output are
-            in float32 either way.
+            convolutions behind the encoder in 8 bits, unless the picture is one that would suffer
+            (see `HEAVIEST_TAILS`). Statistics and the output are in float32 either way.
 
     Safe to share among threads, which take turns: one picture occupies all cores.
     """
@@ -125,12 +124,7 @@ def build_graph(
     photo = ops.parameter([1, height, width, 3], dtype)
     levels = 255 if dtype == np.uint8 else 1
     x = ops.transpose(ops.convert(photo, "f32"), _axes(0, 3, 1, 2))
-    # The network sees [-1, 1]. In 8 bits a photo's own levels go into the first convolution, and of
-    # the shift nothing is left behind the norm.
-    in_levels = int8 and dtype == np.uint8
-    if not in_levels:
-        x = x * _constant(2 / levels) - _constant(1)
-    x = _pad(x, MARGIN, MARGIN, MARGIN, "reflect")
+    x = _pad(x * _constant(2 / levels) - _constant(1), MARGIN, MARGIN, MARGIN, "reflect")
 
     def norm(x: Node, name: str) -> Node:
         return standardized(x) * per_channel(f"{name}.weight") + per_channel(f"{name}.bias")
@@ -145,11 +139,7 @@ def build_graph(
 
     for number, stride in enumerate((1, 2, 2)):
         name = f"encoder.{number}"
-        kernel = weights[f"{name}.0.weight"]
-        if number == 0 and in_levels:
-            x = _convolution(x, kernel * (2 / levels), stride, limit=levels)
-        else:
-            x = _convolution(x, kernel, stride)
+        x = _convolution(x, weights[f"{name}.0.weight"], stride)
         if number == 2:
             tails = _kurtosis(standardized(x))
         x = ops.relu(norm(x, f"{name}.1"))
