@@ -120,10 +120,13 @@ class Stylizer:
             )
         height, width = picture.shape[-2:]
         _check_side(width, height)
-        # In float32: on a bright picture, half precision has no room for it.
-        wide = picture.float()
-        given = (wide + wide.new_tensor(grain(0, height, width)).div_(255)).clamp_(0, 1)
-        stylized = self._tensors_on_cpu(given) if self.device == "cpu" else self._on_gpu(given)
+        if self.device == "cpu":
+            stylized = self._tensors_on_cpu(picture)
+        else:
+            # In float32: on a bright picture, half precision has no room for the grain.
+            wide = picture.float()
+            speckles = wide.new_tensor(grain(0, height, width)).div_(255)
+            stylized = self._on_gpu((wide + speckles).clamp_(0, 1))
         if stylized is None:
             raise UserError(
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
@@ -141,7 +144,7 @@ class Stylizer:
             stylized = self._on_gpu(to_tensor(grained).unsqueeze(0))
             painted = None if stylized is None else to_picture(stylized[0])
         elif self._fits(*photo.size):
-            painted = Image.fromarray(self._compiled(with_grain(np.asarray(photo))))
+            painted = Image.fromarray(self._compiled(np.asarray(photo)))
         else:
             painted = None
         if painted is None:

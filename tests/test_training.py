@@ -156,10 +156,15 @@ def test_tensorboard_shows_the_run(finished: TrainingResult) -> None:
     assert list(scalars(finished, "train_style/relu1_1")) == steps
     assert "val_style/relu1_1" in tags["scalars"]
     speed = scalars(finished, "train_speed/images_per_second")
-    waiting = scalars(finished, "train_speed/waiting_for_data")
-    assert len(speed) == len(waiting) == 6
+    assert len(speed) == 6
     assert all(value > 0 for value in speed.values())
-    assert all(0 <= value <= 1 for value in waiting.values())
+    parts = [
+        scalars(finished, f"train_speed/{part}")
+        for part in ("waiting_for_data", "forward", "backward", "optimizer")
+    ]
+    for shares in zip(*(part.values() for part in parts), strict=True):
+        assert all(0 < share < 1 for share in shares)
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
     (text,) = (tag for tag in tags["tensors"] if tag.startswith("config"))
     (config,) = events(finished).Tensors(text)[0].tensor_proto.string_val
     assert "residual_blocks: 1" in config.decode()

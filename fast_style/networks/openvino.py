@@ -16,6 +16,7 @@ import openvino
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
+from fast_style.grain import grain
 from fast_style.networks import MARGIN
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class CompiledTransformer:
         self._lock = threading.Lock()
 
     def __call__(self, photo: Array) -> Array:
-        """Stylize one photo: ``(H, W, 3)`` uint8, or ``(H, W, 3)`` float32 in [0, 1].
+        """Stylize one photo, after its `grain`: ``(H, W, 3)`` uint8, or float32 in [0, 1].
 
         Returns:
             Of the same kind.
@@ -115,7 +116,8 @@ def build_graph(
     dtype: np.dtype[Any],
     int8: bool = False,
 ) -> openvino.Model:
-    """The network for photos ``(1, height, width, 3)``: uint8, or float32 in [0, 1].
+    """The network for photos ``(1, height, width, 3)``, uint8 or float32 in [0, 1], which it gives
+    their `grain` first.
 
     ``ImageTransformer`` has the description; `weights` are its state dict. The second output is the
     kurtosis of the encoder's features: of each normalised channel the mean of fourth powers, and of
@@ -124,6 +126,7 @@ def build_graph(
     photo = ops.parameter([1, height, width, 3], dtype)
     levels = 255 if dtype == np.uint8 else 1
     x = ops.transpose(ops.convert(photo, "f32"), _axes(0, 3, 1, 2))
+    x = ops.clamp(x + _constant(grain(0, height, width)) * _constant(levels / 255), 0, levels)
     x = _pad(x * _constant(2 / levels) - _constant(1), MARGIN, MARGIN, MARGIN, "reflect")
 
     def norm(x: Node, name: str) -> Node:
