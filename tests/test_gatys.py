@@ -25,7 +25,7 @@ from fast_style.resources import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 
 PHOTO = PHOTOS / "chelsea.jpg"
 PAINTING = PAINTINGS / "stained-glass.jpg"
-STYLE_LAYERS = {"relu1_1": 1, "relu2_1": 6, "relu3_1": 11, "relu4_1": 18}  # in torchvision's VGG16
+STYLE_LAYERS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}  # in torchvision's VGG16
 CONTENT_LAYER = 20  # relu4_2
 
 
@@ -85,7 +85,7 @@ def test_the_total_is_the_papers_formulas_in_float64(photo: Tensor, loss: Percep
 
     optimize(photo, loss, photo, "adam", 6, watch)
 
-    features = models.vgg16(weights=None).features[: CONTENT_LAYER + 1]
+    features = models.vgg16(weights=None).features[: STYLE_LAYERS["relu4_3"] + 1]
     weights = load_file(VGG16_WEIGHTS)
     names = {f"features.{name}": name for name, _ in features.named_parameters()}
     features.load_state_dict({short: weights[name] for name, short in names.items()})
@@ -283,7 +283,7 @@ def test_from_files_to_a_file(tmp_path: Path) -> None:
     totals = events.Scalars("optimize/total")
     assert [event.step for event in totals] == [1, 2, 3, 4]
     assert min(event.value for event in totals) < totals[0].value
-    assert "optimize_style/relu4_1" in events.Tags()["scalars"]
+    assert "optimize_style/relu4_3" in events.Tags()["scalars"]
     assert events.Tags()["images"] == ["pictures/optimized"]
 
 
