@@ -263,12 +263,10 @@ def _check_side(name: str, picture: Image.Image, longer: int) -> None:
 
 # At the peak, with VGG16, measured at 320 x 320 px on a CPU.
 BYTES_PER_PIXEL = {torch.float32: 3500, torch.bfloat16: 2600}
-STYLE_WEIGHT = 30.0
-TV_WEIGHT = 5.0
 
 
 def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
-    """A loss of ``conf/loss``, by default the bundled VGG16, as in training but for its weights.
+    """A loss of ``conf/loss``, by default the bundled VGG16.
 
     Args:
         overrides: Hydra's, as ``["loss=vgg19", "loss.style_weight=50"]``.
@@ -285,8 +283,7 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
     register_resolvers()
     with as_user_error():
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            weights = [f"loss.style_weight={STYLE_WEIGHT}", f"loss.tv_weight={TV_WEIGHT}"]
-            cfg = compose("train", ["loss=vgg16", *weights, *overrides])
+            cfg = compose("train", ["loss=vgg16", *overrides])
         return instantiate(cfg.loss)
 
 
