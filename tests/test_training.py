@@ -613,5 +613,5 @@ def test_bf16_learns_what_float32_learns(
         return np.array([part.mean() for part in np.array_split(totals, 5)])
 
     totals, expected = losses("bf16-mixed"), losses("32-true")
-    assert expected[-1] < expected[0] / 2  # it does learn
+    assert expected[-1] < 0.7 * expected[0]  # it does learn
     np.testing.assert_allclose(totals, expected, rtol=0.03)
