@@ -367,8 +367,8 @@ def optimize(
     Ctrl-C ends early and keeps what there is. What is aimed at is said as in training:
 
     \b
-    loss.style_weight=100    more of the painting
-    loss.style_weight=10     more of the photo
+    loss.style_weight=50     more of the painting
+    loss.style_weight=5      more of the photo
     loss.tv_weight=0         no smoothing
     loss=vgg19               Gatys' own network: 550 MB are downloaded once
     """
