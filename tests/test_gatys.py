@@ -25,7 +25,7 @@ from fast_style.resources import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 
 PHOTO = PHOTOS / "chelsea.jpg"
 PAINTING = PAINTINGS / "stained-glass.jpg"
-STYLE_LAYERS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}  # in torchvision's VGG16
+STYLE_LAYERS = {"relu1_1": 1, "relu2_1": 6, "relu3_3": 15, "relu4_3": 22}  # in torchvision's VGG16
 CONTENT_LAYER = 20  # relu4_2
 
 
