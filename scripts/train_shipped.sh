@@ -21,14 +21,16 @@ train() {
         init="$out/base/poppy-field.safetensors" output_dir="$out/$name" trainer.max_steps=1000 "$@"
 }
 
-train poppy-field style.size=640
-train peacock-mosaic style.size=512 loss.stability_weight=2
 train indigo-woodcut style.size=640
 train stained-glass style.size=640
 train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=14
 train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=14
-train "$paintings/wave.jpg" style.size=400 loss.style_weight=10
-# With the layers of the others, its streaks lie across every face.
-train "$paintings/the-scream.jpg" style.size=512 loss.style_weight=6 loss.tv_weight=1 \
-    "loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]" callbacks.schedule.warmup=0.2 \
-    trainer.max_steps=1300
+
+# With the layers of those above, these bury what is in the photo.
+first="loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]"
+train poppy-field "$first" style.size=640 loss.style_weight=15
+train peacock-mosaic "$first" style.size=768 loss.style_weight=20
+train "$paintings/wave.jpg" "$first" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
+    trainer.max_steps=1500
+train "$paintings/the-scream.jpg" "$first" style.size=512 loss.style_weight=6 loss.tv_weight=1 \
+    callbacks.schedule.warmup=0.2 trainer.max_steps=1300
