@@ -23,7 +23,7 @@ train() {
 
 train stained-glass style.size=640 loss.style_weight=12
 train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=14
-train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=14
+train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=14 loss.stability_weight=3
 
 # With the layers of those above, these bury what is in the photo.
 first="loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]"
