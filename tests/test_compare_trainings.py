@@ -47,8 +47,8 @@ def test_a_training_is_measured_and_not_done_again(tmp_path: Path) -> None:
     assert "1 of 2" not in second.stdout
     assert "2 of 2: stained-glass, from the base, seed 0" in second.stdout
     assert other[1] == "from the base"
-    # A network that paints already is far ahead of one step from nothing.
-    assert float(other[2]) < 0.8 * float(alone[2])
+    # A network that paints already is ahead of one step from nothing.
+    assert float(other[2]) < 0.9 * float(alone[2])
 
 
 @pytest.mark.parametrize("variant", ["no colon", ": steps=1"])

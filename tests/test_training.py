@@ -614,4 +614,4 @@ def test_bf16_learns_what_float32_learns(
 
     totals, expected = losses("bf16-mixed"), losses("32-true")
     assert expected[-1] < 0.7 * expected[0]  # it does learn
-    np.testing.assert_allclose(totals, expected, rtol=0.03)
+    np.testing.assert_allclose(totals, expected, rtol=0.05)
