@@ -224,7 +224,7 @@ def test_a_frame_shows_on_real_pictures(photos: Tensor) -> None:
 def test_shipped_styles_paint_to_the_edge(style: str, photos: Tensor) -> None:
     found = faults.border(Stylizer(style)(photos))
     assert 0.85 < found["contrast_3"] < 1.15
-    assert found["colour_3"] < 8  # as many levels as a pale frame that one begins to see adds
+    assert found["colour_3"] < 8  # the pale frame above adds more
 
 
 # Change
