@@ -67,7 +67,9 @@ class Schedule(Callback):
         done = self._agreed(trainer)
         for group, base in zip(_groups(trainer), self.base, strict=True):
             group["lr"] = base * self.factor(done)
-        pl_module.log("train/learning_rate", _groups(trainer)[0]["lr"])
+        # Of a float Lightning would make a tensor on the CPU, and wait until a GPU has taken it.
+        rate = torch.full((), _groups(trainer)[0]["lr"], device=pl_module.device)
+        pl_module.log("train/learning_rate", rate)
 
     def on_train_batch_end(
         self,

@@ -69,9 +69,10 @@ class StyleTransfer(pl.LightningModule):
         top, left = rng.integers(0, STRIDE, 2).tolist()
         where = (..., slice(top, top + height), slice(left, left + width))
         moved = photo[where]
-        noise = NOISE * rng.standard_normal(moved.shape, dtype=np.float32)
-        noisy = moved + torch.from_numpy(noise).to(photo.device)
-        again = self.network(noisy, strength, TRAINING_MARGIN)
+        # Drawn where it is used: a GPU that is sent it would first have to finish what it is at.
+        generator = torch.Generator(photo.device).manual_seed(int(rng.integers(2**63)))
+        noise = torch.randn(moved.shape, generator=generator, device=photo.device)
+        again = self.network(moved + NOISE * noise, strength, TRAINING_MARGIN)
         return stability_loss(stylized[where], again)
 
     def _strength(self) -> float | None:
@@ -97,7 +98,7 @@ class StyleTransfer(pl.LightningModule):
             for name, value in losses.items()
         }
         # The x axis; without it Lightning draws a curve of the epoch, of which there is only one.
-        tags["step"] = torch.tensor(float(self.global_step))
+        tags["step"] = torch.full((), self.global_step, dtype=torch.float32, device=self.device)
         self.log_dict(tags, **options)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Optimizer:
