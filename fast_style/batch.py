@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,6 +20,9 @@ from fast_style.images import (
     resize_picture,
     save_picture,
 )
+
+if TYPE_CHECKING:
+    from fast_style.stylizer import Fetch
 
 
 def plan_files(
@@ -103,33 +109,34 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def stylize_files(
-    stylize: Callable[[Image.Image], Image.Image],
+    begin: Callable[[Image.Image], Fetch],
     pairs: Sequence[tuple[Path, Path]],
     size: int | None,
+    at_once: int = 1,
 ) -> Iterator[UserError | None]:
-    """Stylize files one by one, while the next is read and the one before is written.
+    """Stylize files one by one, while the next are read and those before are written.
 
     Args:
-        stylize: makes the stylized picture.
+        begin: begins a stylized picture, as `Stylizer.begin`.
         pairs: sources and targets.
         size: px on the longer side to scale each photo to (None: as it is).
+        at_once: files to read at once, and as many to write.
 
     Yields:
         For each pair, in order: None once it is written, or what is wrong, naming the file.
     """
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        photos = (reader.submit(_open, source, size) for source, _ in pairs)
-        following = next(photos, None)
-        writing: Future[None] | None = None
+    with ThreadPoolExecutor(at_once) as readers, ThreadPoolExecutor(at_once) as writers:
+        photos = (readers.submit(_open, source, size) for source, _ in pairs)
+        reading = deque(islice(photos, at_once))
+        writing: deque[Future[None]] = deque()
         for source, target in pairs:
-            assert following is not None
-            photo, following = following, next(photos, None)  # which is read from now on
-            stylized = _stylized(stylize, source, photo)
-            if writing is not None:
-                yield _outcome(writing)
-            writing = writer.submit(_save, stylized, target)
-        if writing is not None:
-            yield _outcome(writing)
+            photo = reading.popleft()
+            reading.extend(islice(photos, 1))
+            stylized = _begun(begin, source, photo)
+            if len(writing) == at_once:
+                yield _outcome(writing.popleft())
+            writing.append(writers.submit(_save, stylized, target))
+        yield from map(_outcome, writing)
 
 
 def _open(source: Path, size: int | None) -> Image.Image:
@@ -137,23 +144,23 @@ def _open(source: Path, size: int | None) -> Image.Image:
     return photo if size is None else resize_picture(photo, size)
 
 
-def _stylized(
-    stylize: Callable[[Image.Image], Image.Image], source: Path, photo: Future[Image.Image]
-) -> Image.Image | UserError:
+def _begun(
+    begin: Callable[[Image.Image], Fetch], source: Path, photo: Future[Image.Image]
+) -> Fetch | UserError:
     try:
         opened = photo.result()
     except UserError as error:
         return error
     try:
-        return stylize(opened)
+        return begin(opened)
     except UserError as error:
         return UserError(f"{source}: {error}")
 
 
-def _save(stylized: Image.Image | UserError, target: Path) -> None:
+def _save(stylized: Fetch | UserError, target: Path) -> None:
     if isinstance(stylized, UserError):
         raise stylized
-    save_picture(stylized, target)
+    save_picture(stylized(), target)
 
 
 def _outcome(writing: Future[None]) -> UserError | None:

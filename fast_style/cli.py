@@ -15,6 +15,8 @@ import click
 from fast_style.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tqdm import tqdm
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
@@ -198,6 +200,7 @@ def stylize(
         tqdm.write(f"fast-style: {error}", file=sys.stderr)
 
     pairs = plan_files(pictures, out, report)
+    outcomes: Iterator[UserError | None] = iter(())
     if pairs:
         from fast_style.stylizer import Stylizer
 
@@ -209,11 +212,12 @@ def stylize(
             scratch=scratch,
             progress=_BandsBar(),
         )
+        outcomes = stylize_files(stylizer.begin, pairs, size, stylizer.files_at_once)
     started = time.monotonic()
     done = 0
     disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
     with tqdm(total=len(pairs), unit="picture", disable=disable, leave=False) as progress:
-        for error in stylize_files(stylizer, pairs, size) if pairs else ():
+        for error in outcomes:
             if error is None:
                 done += 1
             else:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fast_style.dead_leaves import dead_leaves
 from fast_style.errors import UserError
 from fast_style.images import find_pictures, open_picture
-from fast_style.resources import PHOTOS
+from fast_style.resources import PHOTOS, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class ContentData(pl.LightningDataModule):
             )
         self.batch_size = batch_size
         self.seed = seed
-        self.workers = min(max(_cores() - 1, 1), 16) if workers is None else workers
+        self.workers = min(max(usable_cores() - 1, 1), 16) if workers is None else workers
         self.dataset: PhotoFolder | DeadLeaves = (
             DeadLeaves(int(size), seed)
             if dir is None
@@ -260,9 +260,3 @@ def _collate(samples: list[Sample]) -> tuple[Tensor, list[str]]:
         torch.stack([picture for picture, _ in samples]),
         [name for _, skipped in samples for name in skipped],
     )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,5 +1,7 @@
-"""Where the files that travel with the package lie, in a clone and in an installed wheel."""
+"""Where the files that travel with the package lie, in a clone and in an installed wheel; and how
+many cores there are to use."""
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -17,3 +19,10 @@ ASSETS = _PACKAGE / "assets"
 PHOTOS = ASSETS / "photos"
 PAINTINGS = ASSETS / "paintings"
 VGG16_WEIGHTS = ASSETS / "vgg16" / "vgg16_to_relu4_3.safetensors"
+
+
+def usable_cores() -> int:
+    """Those that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

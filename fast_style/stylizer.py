@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -18,15 +19,18 @@ from PIL import Image
 
 from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
-from fast_style.grain import grain, with_grain
-from fast_style.images import to_picture, to_tensor, upright_rgb
+from fast_style.grain import grain
+from fast_style.images import upright_rgb
 from fast_style.networks import MIN_SIDE
+from fast_style.resources import usable_cores
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 log = logging.getLogger(__name__)
+
+Fetch = Callable[[], Image.Image]  # waits for a picture that was begun, and gives it
 
 
 class Stylizer:
@@ -81,6 +85,7 @@ class Stylizer:
             )
             full_width = self._style.config["widths"][0]
             self.bytes_per_pixel = full_width * BYTES_IN_FLOAT32
+            self.files_at_once = 1
         else:
             import torch
 
@@ -88,6 +93,8 @@ class Stylizer:
             self._dtype = torch.bfloat16 if bf16 else torch.float32
             self._network = self._style.network().to(self.device, self._dtype)
             self._network.to(memory_format=torch.channels_last)
+            # Faster than a core reads and writes files.
+            self.files_at_once = min(usable_cores(), 16)
         self.precision = "bfloat16" if bf16 else "float32"
 
     @overload
@@ -108,12 +115,7 @@ class Stylizer:
             ValueError: for a tensor of another shape or of integers.
         """
         if isinstance(picture, Image.Image):
-            photo = upright_rgb(picture)
-            _check_side(*photo.size)
-            painted = self._in_one_pass(photo)
-            if painted is None:
-                painted = self._in_bands(photo)
-            return painted if self.strength == 1 else Image.blend(photo, painted, self.strength)
+            return self.begin(picture)()
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
                 f"expected a float tensor (N, 3, H, W), got {picture.dtype} {tuple(picture.shape)}"
@@ -123,10 +125,7 @@ class Stylizer:
         if self.device == "cpu":
             stylized = self._tensors_on_cpu(picture)
         else:
-            # In float32: on a bright picture, half precision has no room for the grain.
-            wide = picture.float()
-            speckles = wide.new_tensor(grain(0, height, width)).div_(255)
-            stylized = self._on_gpu((wide + speckles).clamp_(0, 1))
+            stylized = self._on_gpu(lambda: picture.detach().to(self.device).float() * 255)
         if stylized is None:
             raise UserError(
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
@@ -135,22 +134,34 @@ class Stylizer:
         stylized = stylized.to(picture.device, picture.dtype)
         return stylized if self.strength == 1 else picture.lerp(stylized, self.strength)
 
-    def _in_one_pass(self, photo: Image.Image) -> Image.Image | None:
-        """What the network paints, or None where bands are wanted, or memory is short of it."""
-        if self.band_rows or self.scratch:
-            return None
+    def begin(self, picture: Image.Image) -> Fetch:
+        """As calling it with a picture, but a GPU is told what to do and not waited for: it goes on
+        with the next picture while this one is fetched and written.
+
+        Returns:
+            What waits for the stylized picture and gives it, on any thread.
+        """
+        photo = upright_rgb(picture)
+        _check_side(*photo.size)
+        fetch = None if self.band_rows or self.scratch else self._in_one_pass(photo)
+        fetch = fetch or _at_hand(self._in_bands(photo))
+        if self.strength == 1:
+            return fetch
+        return lambda: Image.blend(photo, fetch(), self.strength)
+
+    def _in_one_pass(self, photo: Image.Image) -> Fetch | None:
+        """What gives the picture that the network paints, or None where memory is short of it."""
         if self.device != "cpu":
-            grained = Image.fromarray(with_grain(np.asarray(photo)))
-            stylized = self._on_gpu(to_tensor(grained).unsqueeze(0))
-            painted = None if stylized is None else to_picture(stylized[0])
+            stylized = self._on_gpu(lambda: _sent(photo, self.device))
+            fetch = None if stylized is None else _fetching(stylized)
         elif self._fits(*photo.size):
-            painted = Image.fromarray(self._compiled(np.asarray(photo)))
+            fetch = _at_hand(Image.fromarray(self._compiled(np.asarray(photo))))
         else:
-            painted = None
-        if painted is None:
+            fetch = None
+        if fetch is None:
             size = f"{photo.width} x {photo.height} px"
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
-        return painted
+        return fetch
 
     def _in_bands(self, photo: Image.Image) -> Image.Image:
         import torch
@@ -197,20 +208,65 @@ class Stylizer:
             target[:] = self._compiled(photo)
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
-    def _on_gpu(self, photos: Tensor) -> Tensor | None:
+    def _on_gpu(self, send: Callable[[], Tensor]) -> Tensor | None:
+        """What the network paints of the ``(N, 3, H, W)`` in [0, 255] that is sent, in [0, 1], or
+        None where memory is short of it."""
         import torch
 
-        given = photos.to(self.device, self._dtype, memory_format=torch.channels_last)
         try:
             # What inference_mode gives could be neither changed nor learned from.
             with torch.no_grad():
-                return self._network(given)
+                levels = send()
+                # In float32: on a bright picture, half precision has no room for the grain.
+                grained = levels.float() + _grain_on(levels.device, *levels.shape[-2:])
+                given = grained.clamp_(0, 255).div_(255).to(self._dtype)
+                return self._network(given.contiguous(memory_format=torch.channels_last))
         except torch.OutOfMemoryError:
             return None
 
     def _fits(self, width: int, height: int) -> bool:
         """Whether one pass on the CPU does; the system would kill us where it does not."""
         return width * height * self.bytes_per_pixel <= psutil.virtual_memory().available
+
+
+@lru_cache(maxsize=1)  # the pictures of a folder, or of a film, are mostly of one size
+def _grain_on(device: torch.device, height: int, width: int) -> Tensor:
+    import torch
+
+    return torch.from_numpy(grain(0, height, width)).to(device)
+
+
+def _sent(photo: Image.Image, device: str) -> Tensor:
+    """``(1, 3, H, W)`` uint8 on a GPU. As bytes: of floats, four times as much would be sent."""
+    import torch
+
+    # From pinned memory, CUDA takes it when its turn comes, and nobody waits for that.
+    pinned = device.startswith("cuda")
+    levels = torch.empty((photo.height, photo.width, 3), dtype=torch.uint8, pin_memory=pinned)
+    levels.numpy()[:] = np.asarray(photo)
+    return levels.to(device, non_blocking=pinned).permute(2, 0, 1).unsqueeze(0)
+
+
+def _fetching(stylized: Tensor) -> Fetch:
+    """Begin to fetch ``(1, 3, H, W)`` in [0, 1] from a GPU."""
+    import torch
+
+    levels = stylized[0].float().mul_(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous()
+    if levels.device.type != "cuda":
+        return _at_hand(Image.fromarray(levels.cpu().numpy()))
+    arriving = torch.empty(levels.shape, dtype=torch.uint8, pin_memory=True)
+    arriving.copy_(levels, non_blocking=True)
+    arrived = torch.cuda.current_stream(levels.device).record_event()
+
+    def fetch() -> Image.Image:
+        arrived.synchronize()
+        return Image.fromarray(arriving.numpy())
+
+    return fetch
+
+
+def _at_hand(picture: Image.Image) -> Fetch:
+    return lambda: picture
 
 
 def _check_side(width: int, height: int) -> None:

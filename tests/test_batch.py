@@ -1,12 +1,15 @@
 """Which file goes where, and that no picture of the user's is lost on the way."""
 
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from PIL import Image, ImageChops
 
 from fast_style.batch import plan_files, stylize_files
 from fast_style.errors import UserError
+from fast_style.stylizer import Fetch
 
 
 class Reported(list[UserError]):
@@ -26,6 +29,10 @@ def picture(path: Path, size: tuple[int, int] = (24, 20)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (200, 100, 50)).save(path)
     return path
+
+
+def inverting(photo: Image.Image) -> Fetch:
+    return partial(ImageChops.invert, photo)
 
 
 def test_a_picture_goes_to_a_file(tmp_path: Path, reported: Reported) -> None:
@@ -216,7 +223,7 @@ def test_a_missing_picture_is_left_to_be_reported_when_opened(
     pairs = plan_files([missing], tmp_path / "out", reported.append)
     assert pairs == [(missing, tmp_path / "out" / "nowhere.jpg")]
     assert not reported
-    (error,) = stylize_files(ImageChops.invert, pairs, size=None)
+    (error,) = stylize_files(inverting, pairs, size=None)
     assert "nowhere.jpg does not exist" in str(error)
 
 
@@ -232,11 +239,11 @@ def test_a_file_is_scaled_and_then_stylized(
 ) -> None:
     photo, seen = picture(tmp_path / "a.png"), []
 
-    def invert(picture: Image.Image) -> Image.Image:
+    def noting(picture: Image.Image) -> Fetch:
         seen.append(picture.size)
-        return ImageChops.invert(picture)
+        return inverting(picture)
 
-    assert list(stylize_files(invert, [(photo, tmp_path / "out" / "a.png")], size)) == [None]
+    assert list(stylize_files(noting, [(photo, tmp_path / "out" / "a.png")], size)) == [None]
     assert seen == [expected]
     with Image.open(tmp_path / "out" / "a.png") as written:
         assert written.size == expected
@@ -244,7 +251,7 @@ def test_a_file_is_scaled_and_then_stylized(
 
 
 def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
-    def refuse(picture: Image.Image) -> Image.Image:
+    def refuse(picture: Image.Image) -> Fetch:
         raise UserError("too small")
 
     photo = picture(tmp_path / "a.png")
@@ -254,10 +261,10 @@ def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
-    def refuse_the_wide(photo: Image.Image) -> Image.Image:
+    def refuse_the_wide(photo: Image.Image) -> Fetch:
         if photo.width == 90:
             raise UserError("too wide")
-        return ImageChops.invert(photo)
+        return inverting(photo)
 
     (tmp_path / "folder.png").mkdir()
     pairs = [
@@ -274,20 +281,37 @@ def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
-def test_only_one_picture_is_read_ahead(tmp_path: Path) -> None:
-    pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(5)]
-    outcomes = stylize_files(ImageChops.invert, pairs, None)
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
+    pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(9)]
+    outcomes = stylize_files(inverting, pairs, None, at_once)
     assert next(outcomes) is None
-    for source, _ in pairs[3:]:
+    for source, _ in pairs[2 * at_once + 1 :]:  # the rest are to be written or read by now
         source.unlink()
-    assert [error is None for error in outcomes] == [True, True, False, False]
+    found = [error is None for error in outcomes]
+    assert found == [True] * (2 * at_once) + [False] * (8 - 2 * at_once)
+
+
+def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> None:
+    together = Barrier(3, timeout=60)
+
+    def begin(photo: Image.Image) -> Fetch:
+        def fetch() -> Image.Image:
+            together.wait()  # fails unless three are here at the same time
+            return ImageChops.invert(photo)
+
+        return fetch
+
+    pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(6)]
+    assert list(stylize_files(begin, pairs, None, at_once=3)) == [None] * 6
+    assert len(list((tmp_path / "out").iterdir())) == 6
 
 
 def test_an_interruption_leaves_whole_pictures_alone(tmp_path: Path) -> None:
-    def interrupted(photo: Image.Image) -> Image.Image:
+    def interrupted(photo: Image.Image) -> Fetch:
         if photo.width == 30:
             raise KeyboardInterrupt
-        return ImageChops.invert(photo)
+        return inverting(photo)
 
     pairs = [
         (picture(tmp_path / f"{n}.png", (28 + n, 20)), tmp_path / "out" / f"{n}.png")
