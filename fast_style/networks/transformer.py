@@ -164,10 +164,11 @@ class InstanceNorm(nn.InstanceNorm2d):
         super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(x) > 1:
-            return super().forward(x)
-        # The same numbers, without PyTorch's two copies of what comes in channels last.
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if x.is_cuda and len(x) == 1:
+            # The same, without PyTorch's two copies of what comes in channels last. Not on a CPU,
+            # which sums these plainly in float32: of large pictures that moves the variance.
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(x)
 
     def make_adjustable(self) -> None:
         """Let scale and shift depend on the strength of the style, see `at_strength`."""
