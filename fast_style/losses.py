@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -132,10 +133,13 @@ def stability_loss(stylized: Tensor, again: Tensor) -> Tensor:
     return (again - stylized).square().mean() / stylized.detach().var().clamp_min(1e-3)
 
 
+LEAST_SHRUNK = 16  # px a side, of which VGG's deepest block still sees one
+
+
 @dataclass
 class Targets:
     """What stylized pictures are compared with: features by content layer ``(N, C, H, W)``, Gram
-    matrices by style layer ``(1, C, C)`` or ``(N, C, C)``."""
+    matrices by style layer and scale ``(1, C, C)`` or ``(N, C, C)``."""
 
     content: dict[str, Tensor]
     grams: dict[str, Tensor]
@@ -153,6 +157,10 @@ class PerceptualLoss(nn.Module):
             (``relative``; ``gatys``, whose w_l are 1/5) or summed (``johnson``, section 3.2).
         content_weight, style_weight, tv_weight: factors of the three losses in the total.
         style_strength: one more factor of the style loss, the painting's own.
+        style_scales: by how much pictures and painting are shrunk when their style is compared, 1
+            for not at all. With 2 as well, shapes are seen that are larger than what a layer sees
+            (Gram matrices over a pyramid: Snelgrove 2017). As of layers, losses of several are
+            averaged or summed.
         stability_weight: of `stability_loss`, which only training knows and no total here includes.
         normalization: of all three, see this module.
     """
@@ -167,6 +175,7 @@ class PerceptualLoss(nn.Module):
         style_weight: float = 10.0,
         tv_weight: float = 0.0,
         style_strength: float = 1.0,
+        style_scales: Sequence[int] = (1,),
         stability_weight: float = 0.0,
         normalization: Normalization = "relative",
     ) -> None:
@@ -181,6 +190,13 @@ class PerceptualLoss(nn.Module):
                 "loss.content_layers and loss.style_layers must name a layer each: to leave a loss "
                 "out, set its weight to 0"
             )
+        listed = isinstance(style_scales, Sequence) and len(style_scales) > 0
+        if not listed or not all(isinstance(scale, int) and scale > 0 for scale in style_scales):
+            raise UserError(
+                f"loss.style_scales={style_scales} is not understood: give whole numbers "
+                "from 1 on, as [1] or [1,2]"
+            )
+        self.style_scales = tuple(style_scales)
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         self.content_weight = content_weight
@@ -188,13 +204,16 @@ class PerceptualLoss(nn.Module):
         self.tv_weight = tv_weight
         self.stability_weight = stability_weight
         self.normalization: Normalization = normalization
+        self.style_names: list[str] = []  # of layers, and of those of shrunk pictures
         self.vgg = VGGFeatures(network, {*self.content_layers, *self.style_layers}, weights)
 
     @torch.no_grad()
     def measure_style(self, painting: Tensor) -> None:
         """Keep the Gram matrices of a painting ``(1, 3, H, W)`` as the target of the style loss."""
-        for layer, features in self.vgg(painting, self.style_layers).items():
-            self.register_buffer(f"gram_{layer}", gram_matrix(features), persistent=False)
+        grams = self._grams(painting, self.vgg(painting, self.style_layers))
+        self.style_names = list(grams)
+        for name, gram in grams.items():
+            self.register_buffer(f"gram_{name}", gram, persistent=False)
 
     @torch.no_grad()
     def targets_of(self, photos: Tensor, strength: float = 1.0) -> Targets:
@@ -205,13 +224,12 @@ class PerceptualLoss(nn.Module):
             strength: in [0, 1]. Below 1, the target of the style loss lies between the Gram
                 matrices of the photo, at 0, and those of the painting.
         """
-        grams = {layer: self.get_buffer(f"gram_{layer}") for layer in self.style_layers}
+        grams = {name: self.get_buffer(f"gram_{name}") for name in self.style_names}
         if strength == 1:
             return Targets(self.vgg(photos, self.content_layers), grams)
         features = self.vgg(photos)
-        for layer, gram in grams.items():
-            own = gram_matrix(features[layer])
-            grams[layer] = torch.lerp(own, gram.expand_as(own), strength)
+        for name, own in self._grams(photos, features).items():
+            grams[name] = torch.lerp(own, grams[name].expand_as(own), strength)
         return Targets({layer: features[layer] for layer in self.content_layers}, grams)
 
     def forward(self, stylized: Tensor, photos: Tensor, strength: float = 1.0) -> dict[str, Tensor]:
@@ -219,7 +237,7 @@ class PerceptualLoss(nn.Module):
 
         Returns:
             Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
-            ``style/{layer}`` for each style layer.
+            ``style/{layer}`` for each style layer, ``style/{layer}_by_2`` where shrunk by two.
         """
         return self.against(self.targets_of(photos, strength), stylized)
 
@@ -231,10 +249,8 @@ class PerceptualLoss(nn.Module):
             for layer in self.content_layers
         ]
         style = {
-            f"style/{layer}": style_loss(
-                gram_matrix(features[layer]), targets.grams[layer], self.normalization
-            )
-            for layer in self.style_layers
+            f"style/{name}": style_loss(gram, targets.grams[name], self.normalization)
+            for name, gram in self._grams(stylized, features).items()
         }
         losses = {
             "content": self._over_layers(content),
@@ -247,6 +263,24 @@ class PerceptualLoss(nn.Module):
             + self.tv_weight * losses["tv"]
         )
         return {"total": total, **losses, **style}
+
+    def _grams(self, pictures: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gram matrices of pictures, whose features these are, at all style layers and scales."""
+        grams: dict[str, Tensor] = {}
+        for scale in self.style_scales:
+            seen, suffix = features, ""
+            if scale > 1:
+                height, width = pictures.shape[-2:]
+                if min(height, width) < LEAST_SHRUNK * scale:
+                    raise UserError(
+                        f"a picture of {width} x {height} px is too small to be shrunk by {scale} "
+                        "for its style: take larger ones, or leave the scale out of "
+                        "loss.style_scales"
+                    )
+                shrunk = F.avg_pool2d(pictures.float(), scale)
+                seen, suffix = self.vgg(shrunk, self.style_layers), f"_by_{scale}"
+            grams |= {f"{layer}{suffix}": gram_matrix(seen[layer]) for layer in self.style_layers}
+        return grams
 
     def _over_layers(self, losses: list[Tensor]) -> Tensor:
         stacked = torch.stack(losses)

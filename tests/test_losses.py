@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,7 +256,7 @@ def painting() -> Tensor:
 
 @pytest.fixture
 def make_loss(painting: Tensor) -> MakeLoss:
-    def make(normalization: Normalization = "relative", **weights: float) -> PerceptualLoss:
+    def make(normalization: Normalization = "relative", **weights: Any) -> PerceptualLoss:
         loss = PerceptualLoss(
             "vgg16", "bundled", ["relu2_2", "relu1_2"], ["relu1_1", "relu2_1"],
             normalization=normalization, **weights,
@@ -308,6 +309,56 @@ def test_all_losses_from_the_features_up(
     assert found["tv"] == pytest.approx(float(total_variation(stylized, normalization)), rel=1e-5)
     total = 2 * found["content"] + 30 * found["style"] + 0.5 * found["tv"]
     assert found["total"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("strength", [1.0, 0.25])
+def test_style_at_half_the_scale(
+    normalization: Normalization, strength: float, painting: Tensor
+) -> None:
+    loss = PerceptualLoss(
+        "vgg16", "bundled", ["relu1_2"], ["relu1_1", "relu2_1"], style_scales=[2, 1],
+        normalization=normalization,
+    )  # fmt: skip
+    loss.measure_style(random(1, 3, 40, 40))  # of two paintings, the last one counts
+    loss.measure_style(painting)
+    stylized, photos = random(2, 3, 36, 45), random(2, 3, 36, 45, seed=1)
+    found = {name: float(value) for name, value in loss(stylized, photos, strength).items()}
+
+    def halved(pictures: Tensor) -> Tensor:
+        height, width = (side // 2 for side in pictures.shape[-2:])
+        squares = pictures[..., : 2 * height, : 2 * width].reshape(-1, 3, height, 2, width, 2)
+        return squares.mean((3, 5))
+
+    expected = {}
+    for suffix, seen in (("", lambda pictures: pictures), ("_by_2", halved)):
+        for layer in ("relu1_1", "relu2_1"):
+            ours, own, wanted = (
+                gram_matrix(loss.vgg(seen(pictures))[layer])
+                for pictures in (stylized, photos, painting)
+            )
+            target = strength * wanted + (1 - strength) * own
+            expected[f"style/{layer}{suffix}"] = float(style_loss(ours, target, normalization))
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-3), name
+    combined = sum(expected.values()) / (1 if normalization == "johnson" else 4)
+    assert found["style"] == pytest.approx(combined, rel=1e-3)
+    assert {name for name in found if "/" in name} == set(expected)
+
+
+def test_what_is_too_small_to_be_shrunk_is_told() -> None:
+    loss = PerceptualLoss("vgg16", "bundled", ["relu1_2"], ["relu1_1"], style_scales=[1, 4])
+    with pytest.raises(UserError, match=r"90 x 63 px .* shrunk by 4 .*loss\.style_scales"):
+        loss.measure_style(random(1, 3, 63, 90))
+    loss.measure_style(random(1, 3, 64, 90))
+    with pytest.raises(UserError, match=r"32 x 32 px .* shrunk by 4"):
+        loss(random(1, 3, 32, 32), random(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("scales", [[], [0], [1, 1.5], [-2], 2, ["a"], "12"])
+def test_other_style_scales_are_refused(scales: Any) -> None:
+    with pytest.raises(UserError, match=r"loss\.style_scales=.*whole numbers"):
+        PerceptualLoss("vgg16", "bundled", ["relu1_2"], ["relu1_1"], style_scales=scales)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

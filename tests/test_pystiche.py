@@ -19,7 +19,7 @@ from fast_style.resources import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 
 CONTENT_LAYERS = ("relu3_3", "relu4_2")
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-WEIGHTS = {"content_weight": 1.5, "style_weight": 20.0, "tv_weight": 3.0}
+WEIGHTS: dict[str, Any] = {"content_weight": 1.5, "style_weight": 20.0, "tv_weight": 3.0}
 
 
 @pytest.fixture(scope="module")
