@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.adam import adam
 
 
 class Muon(Optimizer):
@@ -44,7 +45,9 @@ class Muon(Optimizer):
         if kernels:
             groups.append({"params": kernels, "lr": lr, "momentum": momentum})
         if rest:
-            groups.append({"params": rest, "lr": adam_lr, "betas": tuple(betas), "eps": eps})
+            adams = {"lr": adam_lr, "betas": tuple(betas), "eps": eps}
+            # Told so, PyTorch leaves a step's number on the device when it loads a state.
+            groups.append({"params": rest, **adams, "fused": True})
         super().__init__(groups, {})
 
     @torch.no_grad()
@@ -56,47 +59,69 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
+            if not params:
+                continue
             if "momentum" in group:
                 self._step_kernels(params, group["lr"], group["momentum"])
             else:
                 self._step_adam(params, group["lr"], group["betas"], group["eps"])
         return loss
 
-    def _step_kernels(self, kernels: list[nn.Parameter], lr: float, momentum: float) -> None:
+    # Dozens of small tensors: one after the other, they would take a GPU as many launches as all of
+    # the rest of a training step.
+
+    def _step_kernels(self, kernels: list[Tensor], lr: float, momentum: float) -> None:
+        gradients = [_gradient(kernel) for kernel in kernels]
+        averages = [self._average(kernel, "momentum") for kernel in kernels]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        directions = torch._foreach_lerp(gradients, averages, momentum)
+        norms = torch._foreach_norm(kernels)
         # Kernels of a shape go through the products together.
-        shapes: defaultdict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-        for kernel in kernels:
-            shapes[kernel.shape].append(kernel)
+        shapes: defaultdict[torch.Size, list[int]] = defaultdict(list)
+        for number, kernel in enumerate(kernels):
+            shapes[kernel.shape].append(number)
         for shape, alike in shapes.items():
-            directions = []
-            for kernel in alike:
-                assert kernel.grad is not None
-                state = self.state[kernel]
-                if not state:
-                    state["momentum"] = torch.zeros_like(kernel)
-                average = state["momentum"].lerp_(kernel.grad, 1 - momentum)
-                directions.append(torch.lerp(kernel.grad, average, momentum).flatten(1))
-            steps = orthogonalized(torch.stack(directions))
-            for kernel, step in zip(alike, steps, strict=True):
-                norm = kernel.norm()
-                kernel.sub_(step.view(shape) * (lr * norm / step.norm()))
-                kernel.mul_(norm / kernel.norm())
+            steps = orthogonalized(torch.stack([directions[n].flatten(1) for n in alike]))
+            lengths = lr * torch.stack([norms[n] for n in alike]) / steps.norm(dim=(1, 2))
+            steps = (steps * lengths[:, None, None]).view(-1, *shape)
+            torch._foreach_sub_([kernels[n] for n in alike], steps.unbind())
+        torch._foreach_mul_(kernels, torch._foreach_div(norms, torch._foreach_norm(kernels)))
 
     def _step_adam(
-        self, params: list[nn.Parameter], lr: float, betas: tuple[float, float], eps: float
+        self, params: list[Tensor], lr: float, betas: tuple[float, float], eps: float
     ) -> None:
         for param in params:
-            assert param.grad is not None
-            state = self.state[param]
-            if not state:
-                state["step"] = 0
-                state["mean"] = torch.zeros_like(param)
-                state["square"] = torch.zeros_like(param)
-            state["step"] += 1
-            mean = state["mean"].lerp_(param.grad, 1 - betas[0])
-            square = state["square"].lerp_(param.grad.square(), 1 - betas[1])
-            deviation = (square / (1 - betas[1] ** state["step"])).sqrt_().add_(eps)
-            param.addcdiv_(mean, deviation, value=-lr / (1 - betas[0] ** state["step"]))
+            done = self.state[param].get("step", 0)
+            if not isinstance(done, Tensor):  # nor is it in the checkpoints of earlier versions
+                self.state[param]["step"] = torch.full((), float(done), device=param.device)
+        adam(
+            params,
+            [_gradient(param) for param in params],
+            [self._average(param, "mean") for param in params],
+            [self._average(param, "square") for param in params],
+            [],
+            [self.state[param]["step"] for param in params],
+            fused=True,
+            amsgrad=False,
+            beta1=betas[0],
+            beta2=betas[1],
+            lr=lr,
+            weight_decay=0.0,
+            eps=eps,
+            maximize=False,
+        )
+
+    def _average(self, param: Tensor, name: str) -> Tensor:
+        """Of the parameter's gradients so far; it begins at zero."""
+        if name not in self.state[param]:
+            self.state[param][name] = torch.zeros_like(param)
+        average: Tensor = self.state[param][name]
+        return average
+
+
+def _gradient(param: Tensor) -> Tensor:
+    assert param.grad is not None
+    return param.grad
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -104,6 +104,23 @@ def test_goes_on_from_its_state_where_it_stopped() -> None:
         assert torch.equal(ours, theirs)
 
 
+def test_goes_on_from_a_state_that_counts_in_whole_numbers() -> None:
+    """As checkpoints of earlier versions do."""
+    scale, other = nn.Parameter(random(5)), nn.Parameter(random(5))
+    optimizer, resumed = Muon([scale]), Muon([other])
+    scale.grad = other.grad = random(5, seed=1)
+    for _ in range(3):
+        optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    state["state"][0]["step"] = int(state["state"][0]["step"])
+    del state["param_groups"][0]["fused"]
+    resumed.load_state_dict(state)
+    other.data.copy_(scale)
+    optimizer.step()
+    resumed.step()
+    assert torch.equal(other, scale)
+
+
 def test_parameters_without_gradient_stay() -> None:
     kernel = nn.Parameter(random(4, 2, 3, 3))
     scale = nn.Parameter(random(2))
