@@ -26,6 +26,8 @@ def main() -> None:
 def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[str]:
     style = read_style(name)
     recipe, loss = style.recipe, style.recipe["loss"]
+    scales = loss.get("style_scales", [1])
+    halved = "" if scales == [1] else f"`loss.style_scales={json.dumps(scales)}`, "
     start = f", from `{Path(recipe['init']).stem}`" if recipe.get("init") else ", from nothing"
     lines = [
         f"## {name}",
@@ -34,7 +36,8 @@ def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[st
         "",
         f"{style.losses['step']:.0f} steps of {recipe['data']['batch_size']} crops of "
         f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "
-        f"`loss.style_weight={loss['style_weight']:g}`, `loss.tv_weight={loss['tv_weight']:g}`.",
+        f"`loss.style_weight={loss['style_weight']:g}`, {halved}"
+        f"`loss.tv_weight={loss['tv_weight']:g}`.",
         "",
         "| px | total | content | style | L-BFGS | spots (painting) | checkerboard "
         "| border 3 px: colour, contrast | change: shift | noise | JPEG |",
