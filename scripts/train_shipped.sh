@@ -21,16 +21,16 @@ train() {
         init="$out/base/poppy-field.safetensors" output_dir="$out/$name" trainer.max_steps=1000 "$@"
 }
 
-train stained-glass style.size=640 loss.style_weight=12
-train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=14
-train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=14 loss.stability_weight=3
+train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=9
+train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=8 loss.stability_weight=3
+train stained-glass style.size=640 loss.style_weight=12 "loss.style_scales=[1]"
 
 # With the layers of those above, these bury what is in the photo.
-first="loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]"
-train poppy-field "$first" style.size=640 loss.style_weight=15
-train indigo-woodcut "$first" style.size=640 loss.style_weight=20 trainer.max_steps=1100
-train peacock-mosaic "$first" style.size=768 loss.style_weight=20
-train "$paintings/wave.jpg" "$first" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
+first=("loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]" "loss.style_scales=[1]")
+train poppy-field "${first[@]}" style.size=640 loss.style_weight=15
+train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=20 trainer.max_steps=1100
+train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=20
+train "$paintings/wave.jpg" "${first[@]}" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
     trainer.max_steps=1500
-train "$paintings/the-scream.jpg" "$first" style.size=512 loss.style_weight=6 loss.tv_weight=1 \
+train "$paintings/the-scream.jpg" "${first[@]}" style.size=512 loss.style_weight=6 loss.tv_weight=1 \
     callbacks.schedule.warmup=0.2 trainer.max_steps=1300
