@@ -229,7 +229,7 @@ class Stylizer:
         return width * height * self.bytes_per_pixel <= psutil.virtual_memory().available
 
 
-@lru_cache(maxsize=1)  # the pictures of a folder, or of a film, are mostly of one size
+@lru_cache(maxsize=1)  # the pictures of a folder are mostly of one size
 def _grain_on(device: torch.device, height: int, width: int) -> Tensor:
     import torch
 

@@ -8,8 +8,11 @@
 set -euo pipefail
 photos=$1 paintings=$2 out=$3
 
+# The first layers of each block, at one scale.
+first=("loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]" "loss.style_scales=[1]")
+
 # The first strokes come sooner without a loss that keeps them steady.
-uv run fast-style train experiment=cpu style=poppy-field style.size=640 \
+uv run fast-style train experiment=cpu style=poppy-field "${first[@]}" style.size=640 \
     data.dir="$photos" init=null loss.stability_weight=0 trainer.max_steps=1200 \
     output_dir="$out/base"
 
@@ -25,8 +28,7 @@ train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=9
 train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=8 loss.stability_weight=3
 train stained-glass style.size=640 loss.style_weight=12 "loss.style_scales=[1]"
 
-# With the layers of those above, these bury what is in the photo.
-first=("loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]" "loss.style_scales=[1]")
+# By the losses of those above, these bury what is in the photo.
 train poppy-field "${first[@]}" style.size=640 loss.style_weight=15
 train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=20 trainer.max_steps=1100
 train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=20
