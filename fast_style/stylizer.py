@@ -75,13 +75,14 @@ class Stylizer:
         self.band_rows = band_rows
         self.scratch = scratch
         self.progress = progress
+        self._exactly = precision == "float32"
         self.device = "cpu" if _is_cpu(device) else str(find_device(device))
         if self.device == "cpu":
             from fast_style.networks import openvino
 
-            bf16 = precision == "auto" and openvino.computes_in_bf16()
+            bf16 = not self._exactly and openvino.computes_in_bf16()
             self._compiled = openvino.CompiledTransformer(
-                self._style.weights, exactly=precision == "float32"
+                self._style.weights, exactly=self._exactly
             )
             full_width = self._style.config["widths"][0]
             self.bytes_per_pixel = full_width * BYTES_IN_FLOAT32
@@ -89,7 +90,7 @@ class Stylizer:
         else:
             import torch
 
-            bf16 = precision == "auto" and computes_in_bf16(torch.device(self.device))
+            bf16 = not self._exactly and computes_in_bf16(torch.device(self.device))
             self._dtype = torch.bfloat16 if bf16 else torch.float32
             self._network = self._style.network().to(self.device, self._dtype)
             self._network.to(memory_format=torch.channels_last)
@@ -170,7 +171,9 @@ class Stylizer:
 
         network = self._style.network()
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        layers = 2 * layer_bytes(network, *photo.size, dtype)
+        # Not many processors multiply bf16, but all can keep it.
+        kept_in = torch.float32 if self._exactly else torch.bfloat16
+        layers = 2 * layer_bytes(network, *photo.size, kept_in)
         pixels = photo.width * photo.height
         needed = BYTES_IN_BANDS + (BYTES_OF_PICTURE * pixels if self.scratch else layers)
         free = psutil.virtual_memory().available
@@ -186,6 +189,7 @@ class Stylizer:
                 photo,
                 torch.device(self.device),
                 dtype,
+                kept_in,
                 self.band_rows,
                 self.scratch,
                 self.progress,

@@ -64,6 +64,7 @@ def stylize_in_bands(
     picture: Image.Image,
     device: torch.device,
     dtype: torch.dtype,
+    kept_in: torch.dtype,
     band_rows: int | None = None,
     scratch: Path | None = None,
     progress: Callable[[float, float], object] | None = None,
@@ -76,7 +77,9 @@ def stylize_in_bands(
         picture: of mode "RGB", at least ``ImageTransformer.MIN_SIDE`` px a side.
         device: where to compute. The two layers that are kept live there too if they fit, else in
             main memory, which is logged.
-        dtype: in which to compute and to keep layers: bfloat16, float32 or float64.
+        dtype: in which to compute: bfloat16, float32 or float64.
+        kept_in: dtype of the two layers. In bfloat16 they take half the memory of float32, whatever
+            computes, and little is lost; float16 has no room for what the encoder gives.
         band_rows: rows of the picture in a band; by default as many as are fast.
         scratch: folder on whose disk the two layers are kept, in temporary files without a name
             that vanish whatever happens; by default they are kept in memory.
@@ -86,7 +89,9 @@ def stylize_in_bands(
         UserError: if ``scratch`` cannot hold the layers.
     """
     stylized, top = None, 0
-    for band in stylized_bands(network, picture, device, dtype, band_rows, scratch, progress):
+    for band in stylized_bands(
+        network, picture, device, dtype, kept_in, band_rows, scratch, progress
+    ):
         # Not earlier: by now one of the two layers is gone, whose memory this can take.
         stylized = stylized or Image.new("RGB", picture.size)
         levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
@@ -101,6 +106,7 @@ def stylized_bands(
     picture: Image.Image,
     device: torch.device,
     dtype: torch.dtype,
+    kept_in: torch.dtype,
     band_rows: int | None = None,
     scratch: Path | None = None,
     progress: Callable[[float, float], object] | None = None,
@@ -144,21 +150,21 @@ def stylized_bands(
             stages.append(norm.relu)
 
     shape = (1, network.widths[2], small_height, small_width)
-    skip, body = (_empty(shape, device, dtype, scratch) for _ in range(2))
+    skip, body = (_empty(shape, device, kept_in, scratch) for _ in range(2))
 
     def read(layer: Tensor, rows: int = band_rows) -> Bands:
-        return (band.to(device) for band in layer.split(rows, dim=2))
+        return (band.to(device, dtype) for band in layer.split(rows, dim=2))
 
     def activated(norm: _Norm) -> Bands:
         for kept in skip.split(band_rows, dim=2):
-            band = norm(kept.to(device)).relu_()
+            band = norm(kept.to(device, dtype)).relu_()
             kept.copy_(band)
             yield band
 
     def added(norm: _Norm, changes: Tensor) -> Bands:
         pairs = zip(skip.split(band_rows, 2), changes.split(band_rows, 2), strict=True)
         for kept, change in pairs:
-            band = norm(change.to(device)).add_(kept.to(device))
+            band = norm(change.to(device, dtype)).add_(kept.to(device, dtype))
             kept.copy_(band)
             yield band
 
