@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from importlib import metadata
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,60 +314,66 @@ def stylize(width: int, height: int, repeats: int, rounds: int, device: str, mod
     bytes/px is the peak of memory above what the process held before its first picture, per pixel
     of the picture. The networks are untrained: that changes neither time nor memory.
     """
-    task = {"task": "stylize", "width": width, "height": height, "repeats": repeats}
-    task |= {"device": device, "model": model}
-    measured = _measure(task, rounds)
-    pixels = width * height
-    click.echo(f"{width} x {height} px, model={model}")
-    rows = [
-        {
-            "": name,
-            "precision": results[0]["precision"],
-            **_timing("s", results, measured[PLAIN]),
-            "s/megapixel": f"{_median(results, 'seconds') / pixels * 1e6:.3f}",
-            "file to file": f"{_median(results, 'file_seconds'):.4f} s" if name != PLAIN else "",
-            **_memory(results, measured[PLAIN]),
-            "bytes/px": f"{(_median(results, 'peak') - _median(results, 'before')) / pixels:.0f}",
-        }
-        for name, results in measured.items()
-    ]
-    _print_table(rows)
-    agreement = _run_worker({**task, "contender": OURS, "task": "agreement"})
-    click.echo(f"ours against itself in float32, untrained: {agreement['psnr']:.1f} dB PSNR")
-    if device == "cpu":
-        _measure_from_the_shell(width, height, rounds, model)
+    with tempfile.TemporaryDirectory() as folder:
+        task = {"folder": folder, "width": width, "height": height, "repeats": repeats}
+        task |= {"device": device, "model": model, "contender": OURS}
+        _run_worker({**task, "task": "prepare"})
+        measured = _measure({**task, "task": "stylize"}, rounds)
+        pixels = width * height
+        click.echo(f"{width} x {height} px, model={model}")
+        rows = [
+            {
+                "": name,
+                "precision": results[0]["precision"],
+                **_timing("s", results, measured[PLAIN]),
+                "s/megapixel": f"{_median(results, 'seconds') / pixels * 1e6:.3f}",
+                "file to file": _file_to_file(results) if name != PLAIN else "",
+                **_memory(results, measured[PLAIN]),
+                "bytes/px": f"{_bytes_above(results) / pixels:.0f}",
+            }
+            for name, results in measured.items()
+        ]
+        _print_table(rows)
+        agreement = _run_worker({**task, "task": "agreement"})
+        click.echo(f"ours against itself in float32, untrained: {agreement['psnr']:.1f} dB PSNR")
+        if device == "cpu":
+            _measure_from_the_shell(Path(folder), rounds)
+
+
+def _bytes_above(results: list[dict[str, Any]]) -> float:
+    return _median(results, "peak") - _median(results, "before")
+
+
+def _file_to_file(results: list[dict[str, Any]]) -> str:
+    return f"{_median(results, 'file_seconds'):.4f} s"
 
 
 FOLDER = 4  # pictures in the folder that is stylized
 FILES_ON_GPU = 200  # several are read, stylized and written at once
 
 
-def _measure_from_the_shell(width: int, height: int, rounds: int, model: str) -> None:
+def _measure_from_the_shell(folder: Path, rounds: int) -> None:
     """Whole commands, from JPEG to JPEG: ours and a plain script that does just the same."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        task = {"task": "prepare", "contender": OURS, "device": "cpu", "model": model}
-        _run_worker({**task, "folder": name, "width": width, "height": height})
-        style = ["--style", str(folder / "style.safetensors"), "--device", "cpu"]
-        program = [sys.executable, "-m", "fast_style.cli"]
-        target = str(folder / "stylized.jpg")
-        photo = str(folder / "photos" / "0.jpg")
-        plain = [str(folder / "plain.pt"), photo, target]
-        commands = {
-            "fast-style stylize photo.jpg": [*program, "stylize", photo, *style, "-o", target],
-            "plain script, photo.jpg": [sys.executable, __file__, "plain-script", *plain],
-            "fast-style --help": [*program, "--help"],
-            "fast-style stylize --help": [*program, "stylize", "--help"],
-            f"fast-style stylize folder/ of {FOLDER}": [
-                *[*program, "stylize", str(folder / "photos"), *style],
-                *["-o", str(folder / "out")],
-            ],
-        }
-        measured: dict[str, list[dict[str, float]]] = {command: [] for command in commands}
-        for _ in range(rounds):
-            for name, command in commands.items():
-                measured[name].append(_run_command(command))
-        baseline = measured["plain script, photo.jpg"]
+    style = ["--style", str(folder / "style.safetensors"), "--device", "cpu"]
+    program = [sys.executable, "-m", "fast_style.cli"]
+    target = str(folder / "stylized.jpg")
+    photo = str(folder / "photos" / "0.jpg")
+    plain = [str(folder / "plain.pt"), photo, target]
+    commands = {
+        "fast-style stylize photo.jpg": [*program, "stylize", photo, *style, "-o", target],
+        "plain script, photo.jpg": [sys.executable, __file__, "plain-script", *plain],
+        "fast-style --help": [*program, "--help"],
+        "fast-style stylize --help": [*program, "stylize", "--help"],
+        f"fast-style stylize folder/ of {FOLDER}": [
+            *[*program, "stylize", str(folder / "photos"), *style],
+            *["-o", str(folder / "out")],
+        ],
+    }
+    measured: dict[str, list[dict[str, float]]] = {command: [] for command in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            measured[name].append(_run_command(command))
+    baseline = measured["plain script, photo.jpg"]
     _print_table(
         [
             {
@@ -394,7 +401,7 @@ def _run_command(command: list[str], **environment: str) -> dict[str, float]:
 
 
 def _prepare(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Untrained networks and photos for whole commands."""
+    """Untrained networks and photos, as files."""
     import torch
 
     from fast_style.checkpoint import TrainedStyle, save_style
@@ -506,8 +513,8 @@ def scale(
         task = {"task": "scale_agreement", "contender": contender, "side": side, "device": device}
         found = _run_worker({**task, "model": "johnson"})
         click.echo(
-            f"in bands in {found['precision']} against '{contender}' at {side} x {side} px: "
-            f"{found['psnr']:.1f} dB PSNR"
+            f"in bands in {found['precision']}, layers in {found['kept_in']}, against "
+            f"'{contender}' at {side} x {side} px: {found['psnr']:.1f} dB PSNR"
         )
 
     click.echo("\nbatches of tensors of 256 x 256 px, one pass")
@@ -741,6 +748,11 @@ def _print_table(rows: list[dict[str, str]]) -> None:
 @click.argument("task", type=json.loads)
 def worker(task: dict[str, Any]) -> None:
     """Measure one contender in this process and print the result as JSON."""
+    stylizes = task["task"] == "stylize" and task["contender"] != PLAIN
+    if stylizes and task["device"] == "cpu":  # which takes no PyTorch, nor its memory
+        click.echo(json.dumps({**_stylize(task, None), "machine": _machine(None)}))
+        return
+
     import torch
 
     from fast_style.errors import UserError
@@ -1064,28 +1076,24 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
     return step
 
 
-def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    import torch
-
+def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
     from fast_style.batch import stylize_files
-    from fast_style.images import save_picture, to_picture, to_tensor
+    from fast_style.images import open_picture
+    from fast_style.stylizer import Stylizer
 
-    picture = _photo().resize((task["width"], task["height"]))
-    photo = to_tensor(picture).unsqueeze(0).to(device)
-    on_cpu = device.type == "cpu"
+    folder = Path(task["folder"])
+    source = folder / "photos" / "0.jpg"
+    picture = open_picture(source)
     if task["contender"] == PLAIN:
-        network = _plain_network().to(device)
-
-        @torch.inference_mode()
-        def call() -> object:
-            if on_cpu:
-                return to_picture(network(to_tensor(picture)[None] * 255)[0] / 255)
-            return network(photo * 255)
+        assert device is not None
+        call = _plain_stylizing(picture, device)
     else:
-        stylizer = _our_stylizer(task, device)
+        precision = "float32" if task["contender"] == OURS_FP32 else "auto"
+        stylizer = Stylizer(folder / "style.safetensors", task["device"], precision)
+        given = picture if device is None else _on(device, picture)
 
         def call() -> object:
-            return stylizer(picture if on_cpu else photo)
+            return stylizer(given)
 
     before = _reset_peak(device)
     _time(call, device)  # warms up
@@ -1093,13 +1101,35 @@ def _stylize(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     result = {"seconds": seconds, "before": before, "peak": _peak(device), "precision": "float32"}
     if task["contender"] != PLAIN:
         result["precision"] = stylizer.precision
-        with tempfile.TemporaryDirectory() as folder:
-            source, out = Path(folder) / "photo.jpg", Path(folder) / "stylized"
-            save_picture(picture, source)
-            pairs = [(source, out / f"{n}.jpg") for n in range(1 if on_cpu else FILES_ON_GPU)]
-            work = stylize_files(stylizer.begin, pairs, None, stylizer.files_at_once)
-            result["file_seconds"] = _time(lambda: list(work), device) / len(pairs)
+        files = 1 if device is None else FILES_ON_GPU
+        pairs = [(source, folder / "stylized" / f"{number}.jpg") for number in range(files)]
+        work = stylize_files(stylizer.begin, pairs, None, stylizer.files_at_once)
+        result["file_seconds"] = _time(lambda: list(work), device) / files
     return result
+
+
+def _plain_stylizing(picture: Any, device: torch.device) -> Callable[[], object]:
+    """From picture to picture on a CPU, from tensor to tensor on a GPU."""
+    import torch
+
+    from fast_style.images import to_picture, to_tensor
+
+    network = _plain_network().to(device)
+    photo = _on(device, picture)
+
+    @torch.inference_mode()
+    def call() -> object:
+        if device.type == "cpu":
+            return to_picture(network(to_tensor(picture)[None] * 255)[0] / 255)
+        return network(photo * 255)
+
+    return call
+
+
+def _on(device: torch.device, picture: Any) -> torch.Tensor:
+    from fast_style.images import to_tensor
+
+    return to_tensor(picture).unsqueeze(0).to(device)
 
 
 def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -1121,7 +1151,7 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         ours = _our_network(task["model"])
 
         def call() -> object:
-            return stylize_in_bands(ours, picture, device, dtype)
+            return stylize_in_bands(ours, picture, device, dtype, torch.bfloat16)
     elif task["contender"] == SAME_ENGINE:
         ours = _our_network(task["model"]).to(dtype=dtype, memory_format=torch.channels_last)
 
@@ -1156,7 +1186,8 @@ def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, An
     bf16 = task["contender"] != OURS_FP32 and computes_in_bf16(device)
     dtype = torch.bfloat16 if bf16 else torch.float32
     with torch.no_grad():
-        bands = stylized_bands(network, picture, device, dtype)
+        kept_in = dtype if task["contender"] == OURS_FP32 else torch.bfloat16
+        bands = stylized_bands(network, picture, device, dtype, kept_in)
         in_bands = torch.cat([band.cpu() for band in bands], dim=2)
         if task["contender"] == SAME_ENGINE:
             given = Image.fromarray(with_grain(np.asarray(picture)))
@@ -1165,7 +1196,8 @@ def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, An
         else:
             stylizer = _our_stylizer(task, device)
             whole = stylizer(to_tensor(picture)[None].to(device)).cpu()
-    return {"psnr": _psnr(whole, in_bands), "precision": f"{dtype}".removeprefix("torch.")}
+    named = {"precision": f"{dtype}", "kept_in": f"{kept_in}"}
+    return {"psnr": _psnr(whole, in_bands), **named}
 
 
 def _scale_batch(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -1290,44 +1322,52 @@ def _photo() -> Any:
     return open_picture(find_pictures(PHOTOS)[0])
 
 
-def _time(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds until the device has done what the call asked for."""
-    import torch
+# Below, no device is the CPU in a process without PyTorch.
 
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+
+def _time(call: Callable[[], object], device: torch.device | None) -> float:
+    """Seconds until the device has done what the call asked for."""
+
+    def synchronize() -> None:
+        if device is not None and device.type != "cpu":
+            import torch
+
+            torch.accelerator.synchronize(device)
+
+    synchronize()
     started = time.perf_counter()
     call()
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+    synchronize()
     return time.perf_counter() - started
 
 
-def _reset_peak(device: torch.device) -> int:
+def _reset_peak(device: torch.device | None) -> int:
     """Bytes in use now: of the GPU, or resident of this process."""
     import psutil
-    import torch
 
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     rss: int = psutil.Process().memory_info().rss
     return rss
 
 
-def _peak(device: torch.device) -> int:
+def _peak(device: torch.device | None) -> int:
     """Most bytes in use: of the GPU since `_reset_peak`, or resident since the process began."""
-    import torch
+    if device is not None and device.type == "cuda":
+        import torch
 
-    if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _machine(device: torch.device) -> str:
+def _machine(device: torch.device | None) -> str:
     import psutil
-    import torch
+
+    from fast_style.resources import usable_cores
 
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -1335,10 +1375,13 @@ def _machine(device: torch.device) -> str:
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         processor = names[0].partition(": ")[2] if names else processor
     parts = [
-        f"{processor}, {psutil.cpu_count()} logical cores, {torch.get_num_threads()} threads",
-        f"torch {torch.__version__}",
-        torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        f"{processor}, {psutil.cpu_count()} logical cores, {usable_cores()} usable",
+        f"torch {metadata.version('torch')}",
     ]
+    if device is not None and device.type == "cuda":
+        import torch
+
+        parts.append(torch.cuda.get_device_name(device))
     return "; ".join(parts)
 
 
