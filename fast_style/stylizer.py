@@ -21,7 +21,7 @@ from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
 from fast_style.grain import grain
 from fast_style.images import upright_rgb
-from fast_style.networks import MIN_SIDE
+from fast_style.networks import MARGIN, MIN_SIDE
 from fast_style.resources import usable_cores
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Stylizer:
         self.scratch = scratch
         self.progress = progress
         self._exactly = precision == "float32"
+        self._full_width = self._style.config["widths"][0]
         self.device = "cpu" if _is_cpu(device) else str(find_device(device))
         if self.device == "cpu":
             from fast_style.networks import openvino
@@ -84,8 +85,7 @@ class Stylizer:
             self._compiled = openvino.CompiledTransformer(
                 self._style.weights, exactly=self._exactly
             )
-            full_width = self._style.config["widths"][0]
-            self.bytes_per_pixel = full_width * BYTES_IN_FLOAT32
+            self.bytes_per_pixel = self._full_width * BYTES_IN_FLOAT32
             self.files_at_once = 1
         else:
             import torch
@@ -214,13 +214,16 @@ class Stylizer:
 
     def _on_gpu(self, send: Callable[[], Tensor]) -> Tensor | None:
         """What the network paints of the ``(N, 3, H, W)`` in [0, 255] that is sent, in [0, 1], or
-        None where memory is short of it."""
+        None where memory is short of it, or PyTorch cannot count it."""
         import torch
 
         try:
             # What inference_mode gives could be neither changed nor learned from.
             with torch.no_grad():
                 levels = send()
+                height, width = (side + 2 * (MARGIN + 1) for side in levels.shape[-2:])
+                if len(levels) * self._full_width * height * width > MOST_VALUES:
+                    return None
                 # In float32: on a bright picture, half precision has no room for the grain.
                 grained = levels.float() + _grain_on(levels.device, *levels.shape[-2:])
                 given = grained.clamp_(0, 255).div_(255).to(self._dtype)
@@ -284,6 +287,9 @@ def _check_side(width: int, height: int) -> None:
 # Memory at the peak, per pixel of the picture and channel of the first layer, with some air: the
 # last layers hold a few full-size activations at once, in float32 where a picture needs that.
 BYTES_IN_FLOAT32 = 14
+
+# In the first layer, which CUDA's reflection padding counts in 32 bits: 67 megapixels.
+MOST_VALUES = 2**31 - 1
 
 # For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000

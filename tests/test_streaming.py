@@ -189,8 +189,18 @@ def test_what_is_too_large_for_one_pass_goes_in_bands(
         stylizer(picture)
 
 
+@pytest.fixture
+def stylizer_as_on_a_gpu(tiny: Path) -> Stylizer:
+    """By PyTorch, on the CPU."""
+    stylizer = Stylizer(tiny, "cpu", "float32")
+    stylizer.device = "cpu:0"
+    stylizer._dtype = torch.float32
+    stylizer._network = stylizer._style.network()
+    return stylizer
+
+
 def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
-    stylizer: Stylizer, caplog: pytest.LogCaptureFixture
+    stylizer_as_on_a_gpu: Stylizer, stylizer: Stylizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     picture = noise(60, 40)
     expected = stylizer(picture)
@@ -198,9 +208,7 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
     def out_of_memory(*_: object) -> None:
         raise torch.OutOfMemoryError  # as CUDA does
 
-    stylizer.device = "cpu:0"  # not OpenVINO's, but PyTorch's, as GPUs are
-    stylizer._dtype = torch.float32
-    stylizer._network = stylizer._style.network()
+    stylizer = stylizer_as_on_a_gpu
     handle = stylizer._network.register_forward_pre_hook(out_of_memory)
     assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
@@ -210,6 +218,22 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
     handle.remove()
     assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 40
     assert not caplog.records
+
+
+def test_a_picture_of_more_values_than_cuda_counts_goes_in_bands(
+    stylizer_as_on_a_gpu: Stylizer,
+    stylizer: Stylizer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture = noise(60, 40)
+    monkeypatch.setattr("fast_style.stylizer.MOST_VALUES", 4 * (60 + 26) * (40 + 26))
+    stylizer_as_on_a_gpu(picture)
+    assert not caplog.records
+    monkeypatch.setattr("fast_style.stylizer.MOST_VALUES", 4 * (60 + 26) * (40 + 26) - 1)
+    stylized = stylizer_as_on_a_gpu(picture)
+    assert psnr(stylized, to_tensor(stylizer(picture)).unsqueeze(0)) > 40
+    assert "done in bands" in caplog.text
 
 
 def test_the_disk_is_used_where_memory_is_short(
