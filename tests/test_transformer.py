@@ -15,6 +15,9 @@ from fast_style.networks.transformer import (
     ReflectedConv,
     ToRGB,
     UpsampledConv,
+    mirrored,
+    reflected,
+    replicated,
 )
 
 SIZES = [(16, 16), (16, 31), (17, 18), (19, 64), (20, 21), (33, 47), (64, 48), (101, 37)]
@@ -86,6 +89,27 @@ def test_brightness_and_contrast_do_not_matter(network: ImageTransformer) -> Non
     with torch.no_grad():
         torch.testing.assert_close(network(tinted), network(photos), rtol=0, atol=1e-4)
         assert (network(photos.flip(3)) - network(photos)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("mode", "margin"), [("reflect", 1), ("reflect", 4), ("replicate", 1)])
+@pytest.mark.parametrize("size", [(9, 14), (5, 5), (12, 6)], ids=str)
+def test_margins_and_their_gradients_are_pytorchs(
+    size: tuple[int, int], mode: str, margin: int, memory_format: torch.memory_format
+) -> None:
+    x = pictures(2, *size).double().to(memory_format=memory_format).requires_grad_()
+    expected = F.pad(x, (margin,) * 4, mode=mode)
+    padded = reflected(x, margin) if mode == "reflect" else replicated(x)
+    assert torch.equal(padded, expected)
+    gradient = torch.rand_like(expected)
+    (wanted,) = torch.autograd.grad(expected, x, gradient)
+    given = gradient.to(memory_format=memory_format)
+    (found,) = torch.autograd.grad(padded, x, given)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-14)
+    on_cuda = mirrored(x.detach(), margin, skipped=1 if mode == "reflect" else 0)
+    assert torch.equal(on_cuda, expected)
+    for kept in (found, on_cuda):
+        assert kept.is_contiguous(memory_format=memory_format)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (8, 4), (1, 1)])

@@ -1,10 +1,12 @@
 """The image transformation network of Johnson et al. 2016, with instance norm."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from fast_style.networks import MARGIN, MIN_SIDE, at_strength
 
@@ -83,13 +85,83 @@ class ImageTransformer(nn.Module):
             painted = torch.func.functional_call(self, plain, (photos, None, margin))
             return torch.lerp(photos, painted.to(photos.dtype), strength)
         height, width = photos.shape[-2:]
-        x = F.pad(photos * 2 - 1, (margin,) * 4, mode="reflect")
+        x = reflected(photos * 2 - 1, margin)
         x = self.decoder(self.residuals(self.encoder(x)))
         # Of the margin, what the last convolution reads. Each stride rounds odd sizes up, so the
         # decoder ends with up to three rows too many.
         cut, read = margin - self.to_rgb.margin, 2 * self.to_rgb.margin
         x = x[..., cut : cut + height + read, cut : cut + width + read]
         return torch.sigmoid(self.to_rgb(x))
+
+
+def reflected(x: Tensor, margin: int) -> Tensor:
+    """``(N, C, H, W)`` and a mirror image on each side, that is beside the edge's own pixels."""
+    padded: Tensor = _Padding.apply(x, margin, 1)
+    return padded
+
+
+def replicated(x: Tensor) -> Tensor:
+    """``(N, C, H, W)`` and its edge's pixels once more on each side."""
+    padded: Tensor = _Padding.apply(x, 1, 0)
+    return padded
+
+
+class _Padding(torch.autograd.Function):
+    """Mirrors each side, ``margin`` rows and columns of it, but for as many as ``skipped``, the
+    outermost.
+
+    PyTorch's own gradients of this take longer on CPUs; on CUDA they add up in an order of chance,
+    so that no two trainings are the same, and there all is copied out of channels_last and back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, margin: int, skipped: int) -> Tensor:
+        ctx.margin, ctx.skipped = margin, skipped
+        if x.is_cuda:
+            return mirrored(x, margin, skipped)
+        return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        margin, skipped = ctx.margin, ctx.skipped
+
+        def unpadded(part: Tensor) -> Tensor:
+            """Its rows."""
+            height = part.shape[2] - 2 * margin
+            rows = part.narrow(2, margin, height).clone()
+            rows.narrow(2, skipped, margin).add_(part[:, :, :margin].flip(2))
+            rows.narrow(2, height - margin - skipped, margin).add_(part[:, :, -margin:].flip(2))
+            return rows
+
+        width = gradient.shape[3] - 2 * margin
+        whole = unpadded(gradient.narrow(3, margin, width))
+        whole.narrow(3, skipped, margin).add_(unpadded(gradient[..., :margin]).flip(3))
+        right = whole.narrow(3, width - margin - skipped, margin)
+        right.add_(unpadded(gradient[..., -margin:]).flip(3))
+        return whole, None, None
+
+
+def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
+    """What `reflected` and `replicated` give, in the memory format that comes."""
+    count, channels, height, width = x.shape
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    padded = torch.empty(
+        (count, channels, height + 2 * margin, width + 2 * margin),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+    columns = padded.narrow(3, margin, width)
+    columns.narrow(2, margin, height).copy_(x)
+    for axis, part in ((2, columns), (3, padded)):  # the corners come with the columns
+        size = part.shape[axis]
+        for outside, inside in (
+            (0, margin + skipped),
+            (size - margin, size - 2 * margin - skipped),
+        ):
+            part.narrow(axis, outside, margin).copy_(part.narrow(axis, inside, margin).flip(axis))
+    return padded
 
 
 class ReflectedConv(nn.Conv2d):
@@ -100,7 +172,7 @@ class ReflectedConv(nn.Conv2d):
         self.margin = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (self.margin,) * 4, mode="reflect"))
+        return super().forward(reflected(x, self.margin))
 
 
 class ToRGB(nn.Conv2d):
@@ -153,8 +225,7 @@ class UpsampledConv(nn.Conv2d):
         return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
-        edged = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        return F.conv_transpose2d(edged, self.transposed_kernel(), stride=2, padding=3)
+        return F.conv_transpose2d(replicated(x), self.transposed_kernel(), stride=2, padding=3)
 
 
 class InstanceNorm(nn.InstanceNorm2d):
