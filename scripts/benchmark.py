@@ -183,12 +183,14 @@ def _share(results: list[dict[str, Any]], rate: float) -> dict[str, str]:
 
 
 COMPILED, NOT_TUNED = "torch.compile", "memory as the C library has it"
+PYTORCHS_MARGINS = "margins by PyTorch"
 CANDIDATES = (
     "float32",
     "VGG in NCHW",
     "network in channels last",
     "one VGG pass for output and photo",
     "Gram matrices by autograd",
+    PYTORCHS_MARGINS,
     "Adam, fused",
     "Adam, not fused",
     NOT_TUNED,
@@ -949,6 +951,7 @@ def _our_training(
 ) -> Callable[[], None]:
     """A step as `fast-style train` makes it, or with one of the `CANDIDATES`."""
     import torch
+    import torch.nn.functional as F
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
@@ -961,6 +964,7 @@ def _our_training(
         total_variation,
     )
     from fast_style.module import TRAINING_MARGIN
+    from fast_style.networks import transformer
     from fast_style.resources import CONF
     from fast_style.training import tune_for
 
@@ -989,6 +993,9 @@ def _our_training(
     if candidate == "Gram matrices by autograd":
         _Products.apply = lambda flat: flat.float() @ flat.float().mT
 
+    if candidate == PYTORCHS_MARGINS:
+        transformer.reflected = lambda x, margin: F.pad(x, (margin,) * 4, mode="reflect")
+        transformer.replicated = lambda x: F.pad(x, (1,) * 4, mode="replicate")
     if candidate == COMPILED:
         network = torch.compile(network)
         loss.vgg.compile()
