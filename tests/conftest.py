@@ -1,5 +1,6 @@
 """What several test files need: loss network weights, photos and configurations."""
 
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -16,7 +17,13 @@ from torch import nn
 from torchvision import models
 
 from fast_style.hydra_app import register_resolvers
-from fast_style.resources import CONF
+from fast_style.resources import CONF, usable_cores
+
+# Processes of pytest -n share the cores, and so do the programs that they start.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = max(1, usable_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 # TensorBoard imports absl, which writes to the stderr that it finds then, and closes it when Hydra
 # sets up logging and stderr is another by now: that would be the file that pytest captures with.
