@@ -712,13 +712,12 @@ def _measure(
 def _run_worker(task: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, __file__, "worker", json.dumps(task)]
     worker = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if worker.returncode < 0:
+        what = f"{task['task']} by '{task['contender']}'" if "contender" in task else task["task"]
+        click.echo(f"benchmark: {what} was killed by signal {-worker.returncode}", err=True)
+        sys.exit(1)
     if worker.returncode:
-        if worker.returncode < 0:
-            what = (
-                f"{task['task']} by '{task['contender']}'" if "contender" in task else task["task"]
-            )
-            click.echo(f"benchmark: {what} was killed by signal {-worker.returncode}", err=True)
-        sys.exit(1)  # a worker that was not killed has said why
+        sys.exit(worker.returncode)  # the worker has said why
     result: dict[str, Any] = json.loads(worker.stdout.splitlines()[-1])
     return result
 
