@@ -110,8 +110,8 @@ class _Padding(torch.autograd.Function):
     """Mirrors each side, ``margin`` rows and columns of it, but for as many as ``skipped``, the
     outermost.
 
-    On CUDA, PyTorch's own paddings copy all out of channels_last and back, and add gradients up in an
-    order of chance, so that no two trainings are the same.
+    On CUDA, PyTorch's own paddings copy all out of channels_last and back, and add gradients up in
+    an order of chance, so that no two trainings are the same.
     """
 
     @staticmethod
