@@ -214,7 +214,7 @@ class Stylizer:
 
     def _on_gpu(self, send: Callable[[], Tensor]) -> Tensor | None:
         """What the network paints of the ``(N, 3, H, W)`` in [0, 255] that is sent, in [0, 1], or
-        None where memory is short of it, or PyTorch cannot count it."""
+        None where memory is short of it, or a layer has more than `MOST_VALUES`."""
         import torch
 
         try:
@@ -288,7 +288,7 @@ def _check_side(width: int, height: int) -> None:
 # last layers hold a few full-size activations at once, in float32 where a picture needs that.
 BYTES_IN_FLOAT32 = 14
 
-# In the first layer, which CUDA's reflection padding counts in 32 bits: 67 megapixels.
+# In the first layer, at 67 megapixels. Not all of PyTorch's kernels for GPUs count further.
 MOST_VALUES = 2**31 - 1
 
 # For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).

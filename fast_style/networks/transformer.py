@@ -95,13 +95,14 @@ class ImageTransformer(nn.Module):
 
 
 def reflected(x: Tensor, margin: int) -> Tensor:
-    """``(N, C, H, W)`` and a mirror image on each side, that is beside the edge's own pixels."""
+    """``(N, C, H, W)`` with a mirror image on each side, that leaves out the edge's own pixels:
+    ``(N, C, H + 2 margin, W + 2 margin)``, for margins shorter than the sides."""
     padded: Tensor = _Padding.apply(x, margin, 1)
     return padded
 
 
 def replicated(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` and its edge's pixels once more on each side."""
+    """``(N, C, H, W)`` with its edge's pixels once more on each side: ``(N, C, H + 2, W + 2)``."""
     padded: Tensor = _Padding.apply(x, 1, 0)
     return padded
 
@@ -119,6 +120,7 @@ class _Padding(torch.autograd.Function):
         ctx.margin, ctx.skipped = margin, skipped
         if x.is_cuda:
             return mirrored(x, margin, skipped)
+        # Keeps the memory format here, and exporters know it.
         return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
 
     @staticmethod
@@ -127,7 +129,7 @@ class _Padding(torch.autograd.Function):
         margin, skipped = ctx.margin, ctx.skipped
 
         def unpadded(part: Tensor) -> Tensor:
-            """Its rows."""
+            """Its rows, with those outside added to what they mirror."""
             height = part.shape[2] - 2 * margin
             rows = part.narrow(2, margin, height).clone()
             rows.narrow(2, skipped, margin).add_(part[:, :, :margin].flip(2))
@@ -143,7 +145,7 @@ class _Padding(torch.autograd.Function):
 
 
 def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
-    """What `reflected` and `replicated` give, in the memory format that comes."""
+    """What `reflected` (1 skipped) and `replicated` (0) give, in the memory format that comes."""
     count, channels, height, width = x.shape
     channels_last = x.is_contiguous(memory_format=torch.channels_last)
     padded = torch.empty(
