@@ -37,7 +37,8 @@ def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[st
         f"{style.losses['step']:.0f} steps of {recipe['data']['batch_size']} crops of "
         f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "
         f"`loss.style_weight={loss['style_weight']:g}`, {halved}"
-        f"`loss.tv_weight={loss['tv_weight']:g}`.",
+        f"`loss.tv_weight={loss['tv_weight']:g}`, "
+        f"`loss.stability_weight={loss['stability_weight']:g}`.",
         "",
         "| px | total | content | style | L-BFGS | spots (painting) | checkerboard "
         "| border 3 px: colour, contrast | change: shift | noise | JPEG |",
