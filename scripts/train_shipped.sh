@@ -25,12 +25,12 @@ train() {
 }
 
 train "$paintings/composition-vii.jpg" style.size=560 loss.style_weight=9
-train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=8 loss.stability_weight=3
+train "$paintings/starry-night.jpg" style.size=400 loss.style_weight=8
 train stained-glass style.size=640 loss.style_weight=12 "loss.style_scales=[1]"
 
 # By the losses of those above, these bury what is in the photo.
-train poppy-field "${first[@]}" style.size=640 loss.style_weight=15
-train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=20 trainer.max_steps=1100
+train poppy-field "${first[@]}" style.size=640 loss.style_weight=12
+train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=18 trainer.max_steps=1400
 train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=20
 train "$paintings/wave.jpg" "${first[@]}" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
     trainer.max_steps=1500
