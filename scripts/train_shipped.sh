@@ -31,8 +31,8 @@ train stained-glass style.size=640 loss.style_weight=12 "loss.style_scales=[1]"
 # By the losses of those above, these bury what is in the photo.
 train poppy-field "${first[@]}" style.size=640 loss.style_weight=12
 train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=18 trainer.max_steps=1400
-train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=20
+train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=18
 train "$paintings/wave.jpg" "${first[@]}" style.size=320 loss.style_weight=10 loss.tv_weight=3 \
-    trainer.max_steps=1500
+    trainer.max_steps=1800
 train "$paintings/the-scream.jpg" "${first[@]}" style.size=512 loss.style_weight=6 loss.tv_weight=1 \
-    callbacks.schedule.warmup=0.2 trainer.max_steps=1300
+    callbacks.schedule.warmup=0.2 loss.stability_weight=1 trainer.max_steps=1300
