@@ -14,6 +14,7 @@ from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
 from fast_style.grain import with_grain
 from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.networks.onepass import OnePass
 from fast_style.networks.streaming import _Norm, layer_bytes, stylize_in_bands, stylized_bands
 from fast_style.networks.transformer import ImageTransformer, InstanceNorm
 from fast_style.resources import PHOTOS
@@ -194,8 +195,9 @@ def stylizer_as_on_a_gpu(tiny: Path) -> Stylizer:
     """By PyTorch, on the CPU."""
     stylizer = Stylizer(tiny, "cpu", "float32")
     stylizer.device = "cpu:0"
-    stylizer._dtype = torch.float32
-    stylizer._network = stylizer._style.network()
+    stylizer._pass = OnePass(stylizer._style.network(), CPU, FLOAT32)
+    stylizer._pinned = False
+    stylizer._graphs = None
     return stylizer
 
 
@@ -209,7 +211,7 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
         raise torch.OutOfMemoryError  # as CUDA does
 
     stylizer = stylizer_as_on_a_gpu
-    handle = stylizer._network.register_forward_pre_hook(out_of_memory)
+    handle = stylizer._pass.network.register_forward_pre_hook(out_of_memory)
     assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
     with pytest.raises(UserError, match="memory of cpu:0"):
