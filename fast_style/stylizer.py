@@ -176,7 +176,7 @@ class Stylizer:
 
         if self.device != "cpu":
             self._forget_graphs()
-        network = self._style.network()
+        network = self._style.network().to(self.device)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         # Not many processors multiply bf16, but all can keep it.
         kept_in = torch.float32 if self._exactly else torch.bfloat16

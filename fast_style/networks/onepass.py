@@ -24,8 +24,8 @@ class OnePass:
     """
 
     def __init__(self, network: ImageTransformer, device: torch.device, dtype: torch.dtype) -> None:
+        network.to(memory_format=torch.channels_last)
         self.network = network.to(device, dtype).requires_grad_(False)
-        self.network.to(memory_format=torch.channels_last)
         self.dtype = dtype
         self._tiles = tiles_on(device)
         _derive_kernels(self.network)
@@ -39,8 +39,9 @@ class OnePass:
         photo = levels.permute(2, 0, 1).unsqueeze(0)
         # In 16 bits: half precision has no room for the grain on a bright picture.
         grained = photo + tensor_grain(self._tiles, 0, *photo.shape[-2:])
-        painted = self._painted(grained)
-        return painted[0].float().mul_(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous()
+        stylized = self._painted(grained).float().mul_(255).round_()
+        rows = stylized.to(torch.uint8, memory_format=torch.channels_last)
+        return rows[0].permute(1, 2, 0)
 
     def photos(self, photos: Tensor) -> Tensor:
         """Stylize photos of ``(N, 3, H, W)`` in [0, 1], of any float type.
