@@ -44,10 +44,11 @@ def test_levels_and_photos_are_stylized_with_their_grain() -> None:
 @pytest.mark.parametrize("kind", ["levels", "photos"])
 def test_few_operations_around_the_network(kind: str, dispatched: Dispatched) -> None:
     """On fake CUDA tensors, which have no values: what waited for one would fail."""
+    real = network()
     with FakeTensorMode(allow_non_fake_inputs=True):
-        once = OnePass(network(), torch.device("cuda"), torch.bfloat16)
+        once = OnePass(real, torch.device("cuda"), torch.bfloat16)
         if kind == "levels":
-            given, paint = levels(40, 30).cuda(), once.levels
+            given, paint = levels(40, 30).to("cuda"), once.levels
         else:
             given, paint = torch.empty(2, 3, 40, 30, device="cuda"), once.photos
         with dispatched:
@@ -59,5 +60,5 @@ def test_few_operations_around_the_network(kind: str, dispatched: Dispatched) ->
             once.network(photos.contiguous(memory_format=torch.channels_last))
     assert stylized.device.type == "cuda"
     assert stylized.shape == given.shape
-    assert len(dispatched.launches) - len(alone.launches) <= 13
+    assert len(dispatched.launches) - len(alone.launches) <= 14
     assert not dispatched.moves
