@@ -103,7 +103,8 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     """
     with np.errstate(over="ignore"):  # told below
         tensors = {
-            name: tensor.detach().cpu().numpy().astype(np.float16)
+            # safetensors writes memory as it lies: in C order, whatever the tensor's layout is.
+            name: tensor.detach().cpu().numpy().astype(np.float16, order="C")
             for name, tensor in style.network.state_dict().items()
         }
     broken = _not_finite(tensors)
