@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ProgressBar
@@ -18,6 +19,7 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.module import StyleTransfer
 from fast_style.networks.transformer import ImageTransformer
 
 log = logging.getLogger(__name__)
@@ -64,12 +66,18 @@ class Schedule(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        done = self._agreed(trainer)
+        factor = self.factor(self._agreed(trainer))
         for group, base in zip(_groups(trainer), self.base, strict=True):
-            group["lr"] = base * self.factor(done)
-        # Of a float Lightning would make a tensor on the CPU, and wait until a GPU has taken it.
-        rate = torch.full((), _groups(trainer)[0]["lr"], device=pl_module.device)
-        pl_module.log("train/learning_rate", rate)
+            # In the float32 of recorded steps, so that others are the same.
+            rate = float(np.float32(base * factor))
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if cast(StyleTransfer, pl_module).logs_this_step():
+            # Of a float Lightning would make a tensor on the CPU, and wait until a GPU took it.
+            shown = torch.full((), self.base[0] * factor, device=pl_module.device)
+            pl_module.log("train/learning_rate", shown)
 
     def on_train_batch_end(
         self,
@@ -99,7 +107,7 @@ class Schedule(Callback):
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
     for group in groups:
-        group.setdefault("initial_lr", group["lr"])
+        group.setdefault("initial_lr", float(group["lr"]))
     return groups
 
 
@@ -108,10 +116,12 @@ def _schedule(trainer: pl.Trainer) -> Schedule:
 
 
 class Throughput(Callback):
-    """Logs images per second, of all processes together, and where the time goes: what share of it,
-    since the last log, the device spent on the forward pass (network and losses), the backward
-    pass, the optimiser, and waiting for data or whatever else happens between steps. Looks at the
-    validation photos do not count."""
+    """Logs images per second, of all processes together, and where the time goes.
+
+    The shares are those of the device's time since the last log: the forward pass (network and
+    losses), the backward pass and the optimiser, or the whole step where it is recorded; and
+    waiting for data, or whatever else happens between steps. Looks at the validation photos do not
+    count."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.every = trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -128,10 +138,12 @@ class Throughput(Callback):
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        self._mark(trainer, "forward")
+        if cast(StyleTransfer, pl_module).recorder is None:
+            self._mark(trainer, "forward")
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._mark(trainer, "backward")
+        if cast(StyleTransfer, pl_module).recorder is None:
+            self._mark(trainer, "backward")
 
     def on_train_batch_end(
         self,
@@ -141,11 +153,13 @@ class Throughput(Callback):
         batch: Tensor,
         batch_idx: int,
     ) -> None:
-        self._mark(trainer, "optimizer")
+        recorded = cast(StyleTransfer, pl_module).recorder is not None
+        self._mark(trainer, "step" if recorded else "optimizer")
         self.images += len(batch) * trainer.world_size
         if trainer.global_step % self.every:
             return
-        seconds = dict.fromkeys(("waiting_for_data", "forward", "backward", "optimizer"), 0.0)
+        phases = ("step",) if recorded else ("forward", "backward", "optimizer")
+        seconds = dict.fromkeys(("waiting_for_data", *phases), 0.0)
         for (_, begin), (phase, end) in zip(self.marks, self.marks[1:], strict=False):
             if phase in seconds:
                 seconds[phase] += _seconds_between(begin, end)

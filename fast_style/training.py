@@ -17,11 +17,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from fast_style.callbacks import ExportNetwork, ValidationPictures
 from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
+from fast_style.graphs import CudaRecorder
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.module import StyleTransfer
 from fast_style.networks import at_strength
@@ -54,11 +56,11 @@ def best_precision(accelerator: str) -> str:
 
 
 def tune_for(device: torch.device, network: ImageTransformer) -> None:
-    """Set this process up to train fast on a device."""
+    """Set this process and a network up to train fast on a device."""
     if device.type == "cuda":
-        # Tensor cores read channels_last, and multiply float32 only as TF32, in which products of
-        # bf16 features (Gram matrices) lose nothing.
-        network.to(memory_format=torch.channels_last)
+        tune_for_cuda(network)
+        # Tensor cores multiply float32 only as TF32, in which products of bf16 features (Gram
+        # matrices) lose nothing.
         torch.set_float32_matmul_precision("high")
     elif device.type == "cpu" and sys.platform == "linux":
         # glibc would give each large tensor back to the system when it is freed, and the next step
@@ -67,6 +69,32 @@ def tune_for(device: torch.device, network: ImageTransformer) -> None:
         if mallopt is not None:
             mallopt(M_MMAP_MAX, 0)
             mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def tune_for_cuda(network: ImageTransformer) -> None:
+    """Lay a network out as tensor cores read it. Tests do this on a CPU: whatever is done to a
+    network for CUDA belongs here."""
+    network.to(memory_format=torch.channels_last)
+
+
+def why_not_recorded(trainer: pl.Trainer, wanted: bool) -> str | None:
+    """Why training steps cannot be CUDA graphs, or None where they can.
+
+    Args:
+        trainer: as it will run.
+        wanted: what ``cuda_graphs`` says.
+    """
+    if not wanted:
+        return "cuda_graphs=false"
+    if trainer.strategy.root_device.type != "cuda":
+        return "they need a CUDA device"
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        return "they need a single process"
+    if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val:
+        return "gradients are accumulated or clipped"
+    if trainer.precision not in ("32-true", "bf16-mixed"):
+        return f"they do not know trainer.precision={trainer.precision}"
+    return None
 
 
 # As malloc.h numbers them.
@@ -121,14 +149,19 @@ def train(cfg: DictConfig) -> TrainingResult:
     )
     if logger and trainer.is_global_zero:
         logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```")
+    device = trainer.strategy.root_device
+    reason = why_not_recorded(trainer, cfg.cuda_graphs)
+    if reason is None:
+        module.recorder = CudaRecorder(device)
     log.info(
-        "%s on %s in %s, into %s",
+        "%s on %s in %s, %s, into %s",
         name,
-        trainer.strategy.root_device,
+        device,
         cfg.trainer.precision,
+        f"without CUDA graphs ({reason})" if reason else "by CUDA graphs",
         output_dir,
     )
-    tune_for(trainer.strategy.root_device, network)
+    tune_for(device, network)
     started = time.monotonic()
     with warnings.catch_warnings():
         # Lightning's advice: more loader processes, and a length for a loader that has no end.

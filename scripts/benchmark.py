@@ -968,7 +968,7 @@ def _our_training(
         total_variation,
     )
     from fast_style.module import TRAINING_MARGIN
-    from fast_style.networks import transformer
+    from fast_style.networks import operations
     from fast_style.resources import CONF
     from fast_style.training import tune_for
 
@@ -998,8 +998,9 @@ def _our_training(
         _Products.apply = lambda flat: flat.float() @ flat.float().mT
 
     if candidate == PYTORCHS_MARGINS:
-        transformer.reflected = lambda x, margin: F.pad(x, (margin,) * 4, mode="reflect")
-        transformer.replicated = lambda x: F.pad(x, (1,) * 4, mode="replicate")
+        operations._Padding.apply = lambda x, margin, skipped: F.pad(
+            x, (margin,) * 4, mode="reflect" if skipped else "replicate"
+        )
     if candidate == COMPILED:
         network = torch.compile(network)
         loss.vgg.compile()

@@ -1,0 +1,182 @@
+"""Functions of tensors as CUDA graphs: recorded once, then replayed with a single launch.
+
+A graph repeats the recorded kernels on the same memory. So inputs are copied into static buffers,
+outputs are static too, and everything else that the function reads has to stay where it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+
+Result = TypeVar("Result")  # a tensor, or a mapping or sequence of tensors
+Body = Callable[..., Result]
+
+
+class Recorder(Protocol):
+    """What records and replays for `Graphed`; `CudaRecorder` where there is CUDA."""
+
+    device: torch.device
+
+    def aside(self, call: Callable[[], Result]) -> Result:
+        """Run this after what the caller has asked of the device, and before what it asks next."""
+
+    def record(self, body: Callable[[], Result]) -> Callable[[], Result]:
+        """Record a function without running it.
+
+        Returns:
+            What runs it, and gives the same tensors each time, with new values.
+        """
+
+
+class CudaRecorder:
+    """Records CUDA graphs, on a stream of its own and into one pool of memory.
+
+    All graphs of one recorder run on that stream, one after another. So they can share the memory
+    of what they compute on the way, and may be replayed in any order.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+        self.device = self._stream.device
+        self._pool: Any = None
+        self._alive: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+
+    def aside(self, call: Callable[[], Result]) -> Result:
+        caller = torch.cuda.current_stream(self.device)
+        if caller == self._stream:
+            return call()
+        self._stream.wait_stream(caller)
+        try:
+            with torch.cuda.stream(self._stream):
+                result = call()
+        finally:
+            caller.wait_stream(self._stream)
+        for tensor in _tensors(result):
+            tensor.record_stream(caller)
+        return result
+
+    def record(self, body: Callable[[], Result]) -> Callable[[], Result]:
+        if not self._alive:  # PyTorch refuses a pool that no graph holds any longer
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, as those that pin memory, may call CUDA meanwhile.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            outputs = body()
+        self._alive.add(graph)
+
+        def replay() -> Result:
+            graph.replay()
+            return outputs
+
+        return replay
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    if isinstance(result, Tensor):
+        yield result
+    elif result is not None:
+        for part in result.values() if isinstance(result, Mapping) else result:
+            yield from _tensors(part)
+
+
+class Graphed(Generic[Result]):
+    """A function of tensors that runs as it is a few times and is replayed from then on.
+
+    Every call runs the function exactly once, so it may have effects: it may step an optimiser.
+
+    Args:
+        body: takes tensors of the shapes and dtypes of the first call. It must not wait for the
+            device, nor decide by anything but its inputs' shapes. What else it reads, as weights,
+            must be changed in place alone.
+        recorder: what records it. Several functions can share one.
+        warmups: calls that run it as it is. CUDA loads kernels, and cuDNN chooses them, when they
+            first run, which cannot be recorded.
+
+    Attributes:
+        inputs: the static buffers that the function reads, on the recorder's device; empty before
+            the first call.
+    """
+
+    def __init__(self, body: Body[Result], recorder: Recorder, warmups: int = 3) -> None:
+        self.body = body
+        self.warmups = warmups
+        self.inputs: tuple[Tensor, ...] = ()
+        self._recorder = recorder
+        self._runs = 0
+        self._replay: Callable[[], Result] | None = None
+
+    def __call__(self, *inputs: Tensor) -> Result:
+        """Run the function.
+
+        Args:
+            inputs: on any device. Nobody waits for what lies in pinned memory.
+
+        Returns:
+            What the function gives. The next call may overwrite it: copy what is to stay.
+
+        Raises:
+            ValueError: if an input has another shape or dtype than in the first call.
+        """
+        return self._recorder.aside(partial(self._run, inputs))
+
+    def _run(self, given: tuple[Tensor, ...]) -> Result:
+        if not self.inputs:
+            self.inputs = tuple(torch.empty_like(x, device=self._recorder.device) for x in given)
+        for buffer, x in zip(self.inputs, given, strict=True):
+            if (x.shape, x.dtype) != (buffer.shape, buffer.dtype):
+                raise ValueError(
+                    f"expected {buffer.dtype} {tuple(buffer.shape)}, got {x.dtype} {tuple(x.shape)}"
+                )
+            buffer.copy_(x, non_blocking=True)
+        if self._replay is None:
+            run = partial(self.body, *self.inputs)
+            if self._runs < self.warmups:
+                result = run()
+                self._runs += 1
+                return result
+            self._replay = self._recorder.record(run)
+        return self._replay()
+
+
+class GraphCache:
+    """Functions from tensors to a tensor, replayed when the same shapes come a second time.
+
+    Keeps a graph for each function and each of the last few shapes. Safe to share among threads.
+
+    Args:
+        recorder: what records them.
+        most: graphs to keep; the one that was used the longest ago goes first.
+    """
+
+    def __init__(self, recorder: Recorder, most: int = 4) -> None:
+        self.most = most
+        self._recorder = recorder
+        self._kept: dict[Hashable, Graphed[Tensor]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, body: Body[Tensor], *inputs: Tensor) -> Tensor:
+        """What ``body(*inputs)`` is, see `Graphed`; the caller may keep and change it."""
+        key = (body, *((x.shape, x.dtype) for x in inputs))
+        with self._lock:
+            graphed = self._kept.pop(key, None) or Graphed(body, self._recorder, warmups=1)
+            while len(self._kept) >= self.most:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = graphed
+            return self._recorder.aside(lambda: graphed(*inputs).clone())
+
+    def clear(self) -> None:
+        """Let go of all graphs and their memory."""
+        with self._lock:
+            self._kept.clear()
