@@ -87,11 +87,13 @@ class StyleTransfer(pl.LightningModule):
             return
         # One graph for steps at full strength, whose style loss needs no look at the photos, and
         # one for those at any strength.
+        optimizer = self._optimizer()
         self.recorded = {
-            full: Graphed(partial(self._whole_step, full), self.recorder) for full in (True, False)
+            full: Graphed(partial(self.whole_step, full, optimizer), self.recorder)
+            for full in (True, False)
         }
         self.shape: torch.Size | None = None
-        for group in self._optimizer().param_groups:
+        for group in optimizer.param_groups:
             # A graph reads learning rates where they lie.
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
             if "capturable" in group:  # PyTorch's Adam asks to be told
@@ -174,10 +176,19 @@ class StyleTransfer(pl.LightningModule):
         if inputs.photos.shape == self.shape:
             return dict(self.recorded[full](*inputs))
         log.warning("a batch of another size is trained on without CUDA graphs, which is slower")
-        return self.recorder.aside(partial(self._whole_step, full, *inputs))
+        return self.recorder.aside(partial(self.whole_step, full, self._optimizer(), *inputs))
 
-    def _whole_step(self, full: bool, *inputs: Tensor) -> dict[str, Tensor]:
-        optimizer = self._optimizer()
+    def whole_step(self, full: bool, optimizer: Optimizer, *inputs: Tensor) -> dict[str, Tensor]:
+        """Forward pass, backward pass and optimiser, as one function of tensors.
+
+        Args:
+            full: whether the step is at full strength.
+            optimizer: of the network's parameters.
+            inputs: see `StepInputs`.
+
+        Returns:
+            Losses by name, and their weighted sum as ``objective``.
+        """
         optimizer.zero_grad()
         losses = self._losses(full, *inputs)
         with torch.autocast(self.device.type, enabled=False):  # as outside of `training_step`

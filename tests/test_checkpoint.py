@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fast_style.checkpoint import (
     TrainedStyle,
@@ -105,6 +106,38 @@ def test_loaded_networks_can_be_trained_on(saved: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------- writing
+
+
+def transposed(x: Tensor) -> Tensor:
+    return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def sliced(x: Tensor) -> Tensor:
+    wide = x.new_zeros(2 * len(x), *x.shape[1:])
+    wide[::2] = x
+    return wide[::2]
+
+
+def part_of_a_larger_one(x: Tensor) -> Tensor:
+    larger = x.new_ones(*(side + 2 for side in x.shape))
+    inside = (slice(1, -1),) * x.ndim
+    larger[inside] = x
+    return larger[inside]
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+@pytest.mark.parametrize("layout", [channels_last, transposed, sliced, part_of_a_larger_one])
+def test_a_network_of_any_memory_layout_is_saved_as_it_is(
+    style: TrainedStyle, saved: Path, tmp_path: Path, layout: Callable[[Tensor], Tensor]
+) -> None:
+    for parameter in style.network.parameters():
+        parameter.data = layout(parameter.data)
+    assert not style.network.get_parameter("encoder.0.0.weight").is_contiguous()
+    save_style(style, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
 def test_folders_are_made_and_nothing_else_is_left(style: TrainedStyle, tmp_path: Path) -> None:
