@@ -7,17 +7,20 @@ the number of workers or processes, so that runs repeat and resume exactly.
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fast_style.dead_leaves import dead_leaves
 from fast_style.errors import UserError
+from fast_style.grain import with_grain
 from fast_style.images import find_pictures, open_picture
 from fast_style.resources import PHOTOS, usable_cores
 
@@ -88,22 +91,33 @@ class ContentData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         trainer = self.trainer
         assert trainer is not None
-        step_size = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
-        sampler = EndlessSampler(
-            len(self.dataset),
-            seed=self.seed,
-            start=trainer.global_step * step_size,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-        )
         return DataLoader(
             self.dataset,
             batch_size=self.batch_size,
-            sampler=sampler,
+            sampler=self._sampler(trainer.global_step),
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
+        )
+
+    def files_of(self, step: int) -> list[str]:
+        """What this process trains on in a step, counted from 0: files, or numbers of dead leaves.
+        A file that cannot be read gave its place to the next one that can."""
+        assert self.trainer is not None
+        count = self.batch_size * self.trainer.accumulate_grad_batches
+        return [self.dataset.name(key) for key in islice(self._sampler(step), count)]
+
+    def _sampler(self, step: int) -> "EndlessSampler":
+        trainer = self.trainer
+        assert trainer is not None
+        step_size = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        return EndlessSampler(
+            len(self.dataset),
+            seed=self.seed,
+            start=step * step_size,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
         )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
@@ -147,6 +161,10 @@ class PhotoFolder(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def name(self, key: tuple[int, int]) -> str:
+        """The file of ``(epoch, index)``."""
+        return str(self.paths[key[1]])
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -167,7 +185,7 @@ class PhotoFolder(Dataset[Sample]):
         )
         if flip:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _to_uint8(crop), skipped
+        return _to_uint8(np.asarray(crop)), skipped
 
     def _first_good(self, index: int, draft_side: int, skipped: list[str]) -> Image.Image | None:
         for step in range(len(self.paths)):
@@ -193,9 +211,13 @@ class DeadLeaves(Dataset[Sample]):
     def __len__(self) -> int:
         return 1000  # an epoch of any length will do, since every epoch has its own pictures
 
+    def name(self, key: tuple[int, int]) -> str:
+        epoch, index = key
+        return f"dead leaves {epoch}.{index}"
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         picture = dead_leaves(self.size, np.random.default_rng([self.seed, *key]))
-        return torch.from_numpy(picture).permute(2, 0, 1).contiguous(), []
+        return _to_uint8(picture), []
 
 
 class CentreSquares(Dataset[Tensor]):
@@ -217,7 +239,7 @@ class CentreSquares(Dataset[Tensor]):
             Image.Resampling.LANCZOS,
             box=(left, top, left + side, top + side),
         )
-        return _to_uint8(square)
+        return _to_uint8(np.asarray(square))
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):
@@ -251,8 +273,10 @@ class EndlessSampler(Sampler[tuple[int, int]]):
             position += self.world_size
 
 
-def _to_uint8(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+def _to_uint8(levels: NDArray[np.uint8]) -> Tensor:
+    """``(H, W, 3)`` with its grain, as ``(3, H, W)``. Of a picture of a single colour, instance
+    norm divides by next to nothing: without grain, gradients are 0 or beyond all numbers."""
+    return torch.from_numpy(with_grain(levels)).permute(2, 0, 1).contiguous()
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, list[str]]:

@@ -1,6 +1,6 @@
 """A training step: recorded as a graph, it is what Lightning runs piece by piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 from emulated_graphs import EmulatedRecorder
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fast_style.callbacks import ExportNetwork, Schedule
@@ -63,6 +64,7 @@ def fit(
     export: Path | None = None,
     stop: int | None = None,
     tune: Callable[[ImageTransformer], object] = lambda network: None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> tuple[StyleTransfer, pl.Trainer]:
     """Train without what `fast_style.training.train` has beside the module."""
     cfg = compose(*TINY, *overrides)
@@ -73,13 +75,14 @@ def fit(
     loss.measure_style(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
     module.recorder = recorder
-    callbacks: list[pl.Callback] = [Schedule()]
+    callbacks = [Schedule(), *callbacks]
     if stop is not None:
         callbacks.append(StopAt(stop))
     if export is not None:
         callbacks.append(ExportNetwork(export, "tiny", {}))
     trainer = instantiate(
-        cfg.trainer, logger=False, callbacks=callbacks, enable_checkpointing=False,
+        cfg.trainer, logger=False, callbacks=callbacks,
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         enable_progress_bar=False,
     )  # fmt: skip
     trainer.fit(module, instantiate(cfg.data), ckpt_path=resume, weights_only=True)
