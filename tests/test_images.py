@@ -111,7 +111,7 @@ class TestFindPictures:
             find_pictures(tmp_path / "none")
         with pytest.raises(UserError, match=r"file\.txt is not a folder"):
             find_pictures(file)
-        with pytest.raises(UserError, match=r"holds no picture.*\.jpeg, \.jpg,") as caught:
+        with pytest.raises(UserError, match=r"holds no picture.*\.jpeg,.*\.jpg,") as caught:
             find_pictures(tmp_path)
         assert str(tmp_path) in str(caught.value)
 
