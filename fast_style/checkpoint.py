@@ -182,7 +182,7 @@ def find_style(style: str | Path) -> Path:
         return path
     if shipped.is_file():
         return shipped
-    if re.match(r"(https?|ftp|file|s3|gs):/", str(style), re.IGNORECASE):
+    if re.match(r"(https?|ftp|s3|gs):/", str(style), re.IGNORECASE):
         raise UserError(
             f"style '{style}' is an address, not a file: download it first, and name the file"
         )

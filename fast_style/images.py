@@ -17,7 +17,7 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
@@ -175,7 +175,12 @@ def find_pictures(folder: Path) -> list[Path]:
     """
     pictures, unreadable = list_folder(folder)
     if unreadable:
-        log.warning("%s", _left_out(folder, unreadable))
+        log.warning(
+            "%d of the files in %s cannot be read and are left out: %s",
+            len(unreadable),
+            folder,
+            _named(unreadable, folder),
+        )
     return pictures
 
 
@@ -192,7 +197,10 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         readable = name[name.rfind(".") :].lower() in SUFFIXES
         (pictures if readable else unreadable).append(Path(name))
     if not pictures and unreadable:
-        raise UserError(f"{folder} holds no picture that can be read: {refusal(unreadable[0])}")
+        others = f" There are also {_named(unreadable[1:], folder)}." if unreadable[1:] else ""
+        raise UserError(
+            f"{folder} holds no picture that can be read: {refusal(unreadable[0])}{others}"
+        )
     if not pictures:
         raise UserError(
             f"{folder} holds no picture: neither in it nor in the folders below is there a file "
@@ -207,16 +215,11 @@ def refusal(path: Path) -> str:
     return f"{path} is {kind.name}, which cannot be read: {kind.remedy}."
 
 
-def _left_out(folder: Path, unreadable: list[Path]) -> str:
-    names = [str(path.relative_to(folder)) for path in unreadable[:NAMED_AT_MOST]]
-    if len(unreadable) > NAMED_AT_MOST:
-        names.append(f"and {len(unreadable) - NAMED_AT_MOST} more")
-    files = (
-        "1 file that cannot be read is"
-        if len(unreadable) == 1
-        else (f"{len(unreadable)} files that cannot be read are")
-    )
-    return f"{files} left out of {folder}: {', '.join(names)}"
+def _named(paths: Sequence[Path], folder: Path) -> str:
+    names = [str(path.relative_to(folder)) for path in paths[:NAMED_AT_MOST]]
+    if len(paths) > NAMED_AT_MOST:
+        names.append(f"{len(paths) - NAMED_AT_MOST} more")
+    return ", ".join(names)
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -254,9 +257,11 @@ def _walk(folder: Path) -> Iterator[str]:
 def _address(path: Path) -> str | None:
     """What to do with an address of the web, which is no file."""
     # Paths have one slash where addresses have two.
-    if re.match(r"(https?|ftp|file|s3|gs|data):", str(path), re.IGNORECASE):
-        return f"{path} is an address, not a file: download it first, and name the file."
-    return None
+    found = re.match(r"(https?|ftp|s3|gs):/+", str(path), re.IGNORECASE)
+    if found is None:
+        return None
+    address = f"{found[1]}://{str(path)[found.end() :]}"
+    return f"{address} is an address, not a file: download it first, and name the file."
 
 
 def open_picture(
@@ -842,6 +847,8 @@ def remove_unfinished() -> None:
 def read_mark(path: Path) -> str | None:
     """The mark that `save_picture` gave a picture's file; None where it has none."""
     try:
+        if not path.is_file():  # opening a pipe could wait without end
+            return None
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
             mark = _open_undecoded(file).getexif().get(ExifTags.Base.ImageID)

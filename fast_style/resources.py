@@ -104,8 +104,10 @@ def _left_of_cgroup(folder: Path, limit: str, usage: str, prefix: str) -> int | 
 
 
 _SAID_OF_MEMORY = re.compile(
+    # The last is PyTorch's, when there was too little memory to import it the first time.
     r"bad_alloc|out of memory|not enough memory|can(?:'t|not) allocate memory|"
-    r"(?:failed|unable) to allocate|failed to map segment|can't start new thread",
+    r"(?:failed|unable) to allocate|failed to map segment|can't start new thread|"
+    r"torch. can only be initialized once",
     re.IGNORECASE,
 )
 
