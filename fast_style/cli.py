@@ -5,18 +5,22 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
 from fast_style.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tqdm import tqdm
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
@@ -39,7 +43,74 @@ class OneSentence(click.Group):
             if error.filename is None:  # not about a file that the user could do something about
                 raise
             _complain(UserError(f"{error.filename}: {error.strerror}; name another file or folder"))
+        except Exception as error:
+            from fast_style.resources import short_of_memory
+
+            if not short_of_memory(error):
+                raise
+            _complain(
+                UserError(
+                    "memory does not suffice for this: make pictures smaller with --size, close "
+                    "other programs, or allow this one more"
+                )
+            )
         sys.exit(WRONG_INPUT)
+
+
+class _Notes(logging.Handler):
+    """What the package logs, as sentences on standard error, above progress bars, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        sentence = record.getMessage()
+        if sentence not in self.shown:
+            self.shown.add(sentence)
+            tqdm.write(f"fast-style: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def _notes_shown() -> Iterator[None]:
+    notes = _Notes()
+    log = logging.getLogger("fast_style")
+    log.addHandler(notes)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.propagate = True
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the program at once. In the usual way, it would wait for threads that go on with
+    a large picture."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from fast_style.images import remove_unfinished
+
+        remove_unfinished()
+        click.echo("fast-style: stopped; what was written before is complete", err=True)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+class _Fraction(click.FloatRange):
+    """A range that not-a-number is not in."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 @click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,7 +152,7 @@ def train(ctx: click.Context) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Train so many steps, however long it takes.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=_Fraction(0, min_open=True),
     default=4.0,
     show_default=True,
     help="Train so long, unless --steps is given.",
@@ -136,9 +207,11 @@ class _Style(click.types.StringParamType):
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--style",
+    "styles",
     type=_Style(),
     required=True,
-    help="A shipped style (see `styles`), or a .safetensors of your own.",
+    multiple=True,
+    help="A shipped style (see `styles`), or a .safetensors of your own; may be repeated.",
 )
 @click.option(
     "-o",
@@ -150,7 +223,7 @@ class _Style(click.types.StringParamType):
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 1),
+    type=_Fraction(0, 1),
     default=1.0,
     show_default=True,
     help="From the photo itself, 0, to the style in full, 1.",
@@ -174,9 +247,10 @@ class _Style(click.types.StringParamType):
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@_ended_by_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
-    style: str,
+    styles: tuple[str, ...],
     out: Path,
     strength: float,
     size: int | None,
@@ -186,51 +260,82 @@ def stylize(
 ) -> None:
     """Stylize PICTURES, and those in folders, of any size.
 
-    Pictures keep their names, and folders their tree. A picture that cannot be used is named, the
-    others go on, and the exit code is 2.
+    Pictures keep their names, and folders their tree; what the same command wrote before is
+    replaced. With several styles, or where there is another file of that name, the style is added:
+    photo-wave.jpg. A picture that cannot be used is named, the others go on, and the exit code is
+    2.
     """
     from tqdm import tqdm
 
     from fast_style.batch import plan_files, stylize_files
+    from fast_style.checkpoint import find_style, read_style
 
-    failures: list[UserError] = []
+    failures: set[str] = set()
 
     def report(error: UserError) -> None:
-        failures.append(error)
-        tqdm.write(f"fast-style: {error}", file=sys.stderr)
+        if str(error) not in failures:  # in another style
+            tqdm.write(f"fast-style: {error}", file=sys.stderr)
+        failures.add(str(error))
 
-    pairs = plan_files(pictures, out, report)
-    outcomes: Iterator[UserError | None] = iter(())
-    if pairs:
-        from fast_style.stylizer import Stylizer
+    files = {find_style(style).resolve(): style for style in styles}  # each once
+    for style in files.values():
+        read_style(style).at_strength(strength)
+    with _notes_shown():
+        plan = plan_files(pictures, out, list(files), report, f"{strength:g} {size}")
+        total = sum(map(len, plan))
+        started = time.monotonic()
+        done = 0
+        with _ticking(total) as progress:
+            for style, jobs in zip(files.values(), plan, strict=True):
+                if not jobs:
+                    continue
+                from fast_style.stylizer import Stylizer
 
-        stylizer = Stylizer(
-            style,
-            device,
-            strength=strength,
-            band_rows=band_rows,
-            scratch=scratch,
-            progress=_BandsBar(),
-        )
-        outcomes = stylize_files(stylizer.begin, pairs, size, stylizer.files_at_once)
-    started = time.monotonic()
-    done = 0
-    disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
-    with tqdm(total=len(pairs), unit="picture", disable=disable, leave=False) as progress:
-        for error in outcomes:
-            if error is None:
-                done += 1
-            else:
-                report(error)
-            progress.update()
+                stylizer = Stylizer(
+                    style,
+                    device,
+                    strength=strength,
+                    band_rows=band_rows,
+                    scratch=scratch,
+                    progress=_BandsBar(),
+                )
+                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
+                    if error is None:
+                        done += 1
+                    else:
+                        report(error)
+                    progress.update()
     if done:
-        where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
+        where = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
         click.echo(
             f"{done} picture{'s' * (done > 1)} in {time.monotonic() - started:.1f} s: "
             + click.format_filename(where)
         )
     if failures:
         sys.exit(WRONG_INPUT)
+
+
+@contextmanager
+def _ticking(total: int) -> Iterator[tqdm[NoReturn]]:
+    """A progress bar, where there is a terminal, whose clock goes on within a picture."""
+    from tqdm import tqdm
+
+    done = threading.Event()
+    with tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
+
+        def tick() -> None:
+            while not done.wait(0.5):
+                bar.refresh()
+
+        clock = threading.Thread(target=tick, daemon=True)
+        if not bar.disable:
+            clock.start()
+        try:
+            yield bar
+        finally:
+            done.set()
+            if not bar.disable:
+                clock.join()
 
 
 @main.command()
@@ -253,7 +358,7 @@ def stylize(
 @click.option(
     "--strength",
     "strengths",
-    type=click.FloatRange(0, 1),
+    type=_Fraction(0, 1),
     multiple=True,
     default=(1.0,),
     show_default=True,
@@ -269,6 +374,7 @@ def stylize(
 @click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
 )
+@_ended_by_ctrl_c()
 def sheet(
     photo: Path,
     styles: tuple[str, ...],
@@ -283,14 +389,12 @@ def sheet(
     fast-style sheet photo.jpg
     fast-style sheet photo.jpg --style wave --strength 0.25 --strength 0.5 --strength 1
     """
-    from tqdm import tqdm
-
     from fast_style.checkpoint import shipped_styles
     from fast_style.sheet import draw_styles
 
     styles = styles or tuple(shipped_styles())
     total = len(styles) * len(strengths)
-    with tqdm(total=total, unit="picture", disable=None, leave=False) as progress:
+    with _notes_shown(), _ticking(total) as progress:
         draw_styles(photo, out, styles, strengths, size, device, progress.update)
     click.echo(click.format_filename(out))
 
@@ -379,20 +483,21 @@ def optimize(
     started = time.monotonic()
     from fast_style.gatys import optimize_file
 
-    losses = optimize_file(
-        photo,
-        painting,
-        out,
-        size,
-        style_size,
-        start,
-        optimizer,
-        iterations,
-        seed,
-        device,
-        loss,
-        log,
-    )
+    with _notes_shown():
+        losses = optimize_file(
+            photo,
+            painting,
+            out,
+            size,
+            style_size,
+            start,
+            optimizer,
+            iterations,
+            seed,
+            device,
+            loss,
+            log,
+        )
     shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
     click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
 
@@ -513,13 +618,16 @@ def evaluate(
         seed=seed,
         device=device,
     )
-    with tqdm(
-        total=1.0,
-        bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
-        dynamic_ncols=True,
-        leave=False,
-        disable=None,  # unless on a terminal
-    ) as bar:
+    with (
+        _notes_shown(),
+        tqdm(
+            total=1.0,
+            bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
+            dynamic_ncols=True,
+            leave=False,
+            disable=None,  # unless on a terminal
+        ) as bar,
+    ):
 
         def show(done: float, doing: str) -> None:
             bar.set_description_str(doing, refresh=False)

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -278,6 +280,53 @@ def test_nothing_is_executed(
     with pytest.raises(UserError, match="is no safetensors file"):
         load_style(path)
     assert not target.exists()
+
+
+def test_a_flipped_byte_is_noticed(saved: Path) -> None:
+    """Anywhere, be it in a weight, in the recipe or in the checksum; but for the checksum's own
+    name, without which the file counts as one of before there were any."""
+    content = saved.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    name = content.index(b'"sha256"')
+    rng = np.random.default_rng(0)
+    places = [*rng.integers(0, header, 150), *rng.integers(header, len(content), 150)]
+    for place in map(int, places):
+        if name <= place < name + len(b'"sha256"'):
+            continue
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(damaged)
+        with pytest.raises(UserError, match=str(saved)):
+            load_style(saved)
+    saved.write_bytes(content)
+    assert load_style(saved).name == "wave"
+
+
+def test_a_weight_that_changed_is_told(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not as it was written.*copy it again"):
+        load_style(saved)
+
+
+def test_a_file_without_a_checksum_loads(style: TrainedStyle, saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        assert len(file.metadata()["sha256"]) == 64
+    rewrite(saved, drop="sha256")
+    assert load_style(saved).recipe == style.recipe
+
+
+@pytest.mark.parametrize("name", ["painting.jpg", "painting"])
+def test_a_painting_is_no_style(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / name, format="JPEG")
+    with pytest.raises(UserError, match=r"is a picture.*fast-style train style=.*fast-style optim"):
+        load_style(tmp_path / name)
+
+
+def test_an_address_is_no_style() -> None:
+    with pytest.raises(UserError, match=r"'https://a\.org/b\.safetensors' is an address.*download"):
+        load_style("https://a.org/b.safetensors")
 
 
 def test_a_lightning_checkpoint_is_told_apart(tmp_path: Path) -> None:
