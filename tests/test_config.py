@@ -10,9 +10,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fast_style.data import ContentData
+from fast_style.images import open_picture
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import CONF
+from fast_style.resources import CONF, PAINTINGS
 
 Compose = Callable[..., DictConfig]
 
@@ -121,19 +122,13 @@ def test_trainers(compose: Compose, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", leaves("style"))
-def test_styles(
-    compose: Compose, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAST_STYLE_DATA", str(tmp_path))
+def test_every_style_finds_its_painting_in_the_package(compose: Compose, name: str) -> None:
     style = compose(f"style={name}").style
     assert style.name == name
     assert style.size > 0
-    bundled = Path(style.image).is_file()
-    assert bundled or Path(style.image).is_relative_to(tmp_path / "styles")
-
-
-def test_the_default_painting_comes_with_the_package(compose: Compose) -> None:
-    assert Path(compose().style.image).is_file()
+    assert Path(style.image) == PAINTINGS / f"{name}.jpg"
+    # No style is measured at more than 768 px, and more would only make the package larger.
+    assert 768 <= max(open_picture(Path(style.image)).size) <= 1000
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
