@@ -147,6 +147,15 @@ def test_the_quickstart_needs_no_photo_and_no_download(compose: Compose) -> None
     assert Path(cfg.style.image).is_file()
 
 
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_short_experiments_start_from_the_base_and_need_no_download(
+    compose: Compose, name: str
+) -> None:
+    cfg = compose(f"experiment={name}", "data.dir=photos")
+    assert cfg.init == "base"
+    assert cfg.loss.weights == "bundled"
+
+
 def test_photos_must_be_given_otherwise(compose: Compose) -> None:
     assert OmegaConf.missing_keys(compose()) == {"data.dir"}
 
