@@ -1,5 +1,7 @@
 """Every leaf of conf/ composes, and what it names can be built."""
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fast_style.checkpoint import read_style, shipped_styles
 from fast_style.data import ContentData
 from fast_style.images import open_picture
 from fast_style.losses import PerceptualLoss
@@ -154,6 +157,30 @@ def test_short_experiments_start_from_the_base_and_need_no_download(
     cfg = compose(f"experiment={name}", "data.dir=photos")
     assert cfg.init == "base"
     assert cfg.loss.weights == "bundled"
+
+
+def test_train_shipped_is_the_recipe_in_the_shipped_files(compose: Compose, tmp_path: Path) -> None:
+    uv = tmp_path / "uv"  # writes down what the script would train
+    uv.write_text(f'#!/bin/sh\n(printf "%s\\n" "$@"; echo) >> {tmp_path}/commands\n')
+    uv.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    script = CONF.parent / "scripts" / "train_shipped.sh"
+    subprocess.run(["bash", script, "photos", "out"], env={"PATH": path}, check=True)
+    trained = []
+    for command in (tmp_path / "commands").read_text().split("\n\n")[:-1]:
+        assert command.startswith("run\nfast-style\ntrain\n")
+        cfg = compose(*command.splitlines()[3:])
+        recipe = read_style(cfg.style.name).recipe
+        found: Any = OmegaConf.to_container(cfg, resolve=True)
+        found["style"]["image"] = Path(cfg.style.image).name
+        found["schedule"] = found["callbacks"]["schedule"]
+        for part in ("style", "model", "loss", "optimizer", "init", "seed", "schedule"):
+            assert found[part] == recipe[part], (cfg.style.name, part)
+        for key in ("size", "batch_size", "scale", "min_side"):
+            assert found["data"][key] == recipe["data"][key], (cfg.style.name, key)
+        assert found["trainer"]["max_steps"] == recipe["trainer"]["max_steps"]
+        trained.append(cfg.style.name)
+    assert sorted([*trained, "poppy-field"]) == shipped_styles()
 
 
 def test_photos_must_be_given_otherwise(compose: Compose) -> None:
