@@ -153,8 +153,7 @@ def train(ctx: click.Context) -> None:
 @click.option(
     "--minutes",
     type=_Fraction(0, min_open=True),
-    default=4.0,
-    show_default=True,
+    show_default="1 on an NVIDIA GPU, 4 without",
     help="Train so long, unless --steps is given.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
@@ -166,22 +165,24 @@ def demo(
     style: str,
     content: Path | None,
     steps: int | None,
-    minutes: float,
+    minutes: float | None,
     seed: int,
     out: Path,
 ) -> None:
     """Train on one painting and stylize some photos, in minutes, with nothing else needed.
 
-    PHOTOS are stylized beside the bundled ones. Two runs with the same --steps and --seed make the
-    same network, bit for bit, on one machine.
+    An NVIDIA GPU trains by experiment=gpu, any other device by experiment=quickstart. PHOTOS are
+    stylized beside the bundled ones. Two runs with the same --steps and --seed make the same
+    network, bit for bit, on one machine.
     """
-    click.echo(
-        f"Training a network for {style} on {content or 'dead leaves'}, "
-        + (f"{steps} steps" if steps else f"{minutes:g} minutes")
-        + f"; Ctrl-C stops early and keeps what there is.\nWatch: tensorboard --logdir {out}"
-    )
-    from fast_style.demo import run_demo
+    from fast_style.demo import default_minutes, has_cuda, run_demo
 
+    minutes = default_minutes(has_cuda()) if minutes is None else minutes
+    length = f"{steps} steps" if steps else f"{minutes:g} minute{'s' * (minutes != 1)}"
+    click.echo(
+        f"Training a network for {style} on {content or 'dead leaves'}, {length}; "
+        f"Ctrl-C stops early and keeps what there is.\nWatch: tensorboard --logdir {out}"
+    )
     made = run_demo(out, style, content, photos, steps, minutes, seed)
     network = made.training.network
     click.echo(
@@ -598,7 +599,7 @@ def evaluate(
     networks of one painting and one loss. Ctrl-C keeps what is measured so far.
 
     \b
-    fast-style evaluate starry-night --painting starry-night.jpg
+    fast-style evaluate starry-night wave
     fast-style evaluate old.safetensors new.safetensors --painting mine.jpg --photos held-out
     fast-style evaluate mine.safetensors --size 256 --count 2 --evaluations 0     in seconds
     """

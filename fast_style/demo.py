@@ -16,7 +16,7 @@ from fast_style.images import find_pictures, open_picture, resize_picture, save_
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import CONF, PHOTOS
 from fast_style.sheet import before_after_sheet
-from fast_style.stylizer import Stylizer
+from fast_style.stylizer import Stylizer, find_device
 from fast_style.training import TrainingResult, train
 
 SHOWN_SIDE = 640  # longer side at which the demo stylizes
@@ -38,10 +38,10 @@ def run_demo(
     content: Path | None = None,
     photos: Sequence[Path] = (),
     steps: int | None = None,
-    minutes: float = 4.0,
+    minutes: float | None = None,
     seed: int = 0,
 ) -> Demo:
-    """Train ``experiment=quickstart`` and stylize the bundled and the given photos.
+    """Train by the `recipe` for this machine and stylize the bundled and the given photos.
 
     Args:
         out: folder for everything that is made.
@@ -49,7 +49,7 @@ def run_demo(
         content: folder of photos to train on; None for dead leaves.
         photos: stylized beside the bundled ones.
         steps: length of training; None to train for ``minutes``.
-        minutes: length of training where ``steps`` is None.
+        minutes: length of training where ``steps`` is None; None for `default_minutes`.
         seed: with the same steps it makes the same network, on one machine.
 
     Raises:
@@ -60,17 +60,17 @@ def run_demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
+    on_cuda = has_cuda()
     overrides = [
-        "experiment=quickstart",
+        *recipe(on_cuda, content),
         f"style={style_choice(style)}",
         f"seed={seed}",
         f"output_dir={_quoted(out.absolute())}",
     ]
-    if content is not None:
-        overrides += ["data=photos", f"data.dir={_quoted(content)}", "data.size=128"]
     if steps is not None:
         overrides += [f"trainer.max_steps={steps}"]
     else:
+        minutes = default_minutes(on_cuda) if minutes is None else minutes
         overrides += [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
     register_resolvers()
     with as_user_error():
@@ -95,6 +95,38 @@ def run_demo(
     painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
     save_picture(before_after_sheet(painting, caption, pairs[:ON_THE_SHEET]), sheet)
     return Demo(result, sheet, pictures)
+
+
+def has_cuda() -> bool:
+    """Whether training will run on an NVIDIA GPU."""
+    return find_device("auto").type == "cuda"
+
+
+def default_minutes(on_cuda: bool) -> float:
+    """How long the demo trains unless told otherwise."""
+    return 1.0 if on_cuda else 4.0
+
+
+def recipe(on_cuda: bool, content: Path | None) -> list[str]:
+    """Hydra overrides for the demo's training.
+
+    An NVIDIA GPU trains by ``experiment=gpu``, any other device by ``experiment=quickstart``.
+
+    Args:
+        on_cuda: whether an NVIDIA GPU does the training.
+        content: folder of photos to train on; None for dead leaves.
+    """
+    if not on_cuda:
+        data = [] if content is None else ["data=photos", "data.size=128"]
+        experiment = "quickstart"
+    else:
+        # A processor draws dead leaves more slowly than a GPU learns from them: small ones, and few
+        # a step, make for more steps.
+        small = ["data=dead_leaves", "data.size=128", "data.batch_size=4"]
+        data = small if content is None else []
+        experiment = "gpu"
+    folder = [] if content is None else [f"data.dir={_quoted(content)}"]
+    return [f"experiment={experiment}", *data, *folder]
 
 
 def _open_shown(path: Path) -> Image.Image:
