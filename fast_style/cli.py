@@ -25,7 +25,8 @@ INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
 
 
 def _complain(error: UserError) -> None:
-    click.echo(f"fast-style: {readable(str(error))}", err=True)
+    lines = [readable(line) for line in str(error).splitlines()]
+    click.echo("fast-style: " + "\n".join(lines), err=True)
 
 
 class OneSentence(click.Group):

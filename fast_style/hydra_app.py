@@ -90,7 +90,7 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
     finally:
         sys.argv = before
     if failures:
-        raise UserError("\n".join(map(str, failures)))
+        raise UserError("\n".join(readable(str(error)) for error in failures))
 
 
 # Flags of Hydra's with which nothing is trained.
@@ -143,14 +143,16 @@ def _fresh_folder(parent: str, name: str, date: str) -> str:
 
 def _remove_if_empty(folder: Path) -> None:
     """A folder that was made for a run which did not begin, and the empty ones that it is in."""
-    made = [Path(parent, inside).absolute() for (parent, _, _), inside in _fresh.items()]
-    if folder.absolute() not in made:
-        return
-    for path in (folder, *folder.parents[:2]):
-        try:
-            path.rmdir()
-        except OSError:
-            return
+    for (parent, _, _), inside in _fresh.items():
+        path, above = Path(parent, inside).absolute(), Path(parent).absolute().parent
+        if path != folder.absolute():
+            continue
+        while path != above:
+            try:
+                path.rmdir()
+            except OSError:  # something else is in it
+                return
+            path = path.parent
 
 
 @contextmanager
@@ -185,7 +187,8 @@ def _write_down(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir)
     hydra_folder = folder / ".hydra"
     hydra_folder.mkdir(exist_ok=True)
-    OmegaConf.save(cfg, hydra_folder / "config.yaml")
+    # Run again, it is a run from the beginning.
+    OmegaConf.save(OmegaConf.merge(cfg, {"ckpt_path": None}), hydra_folder / "config.yaml")
     OmegaConf.save(OmegaConf.create({"hydra": HydraConfig.get()}), hydra_folder / "hydra.yaml")
     OmegaConf.save(HydraConfig.get().overrides.task, hydra_folder / "overrides.yaml")
     file = logging.FileHandler(
@@ -310,7 +313,8 @@ def _style_choice(value: str, going_on: bool = False) -> str:
         node |= {"name": value, "image": chosen._get_node("image")._value()}  # type: ignore[union-attr]
     else:
         path = literal(value)
-        node |= {"name": escaped(Path(path).stem), "image": escaped(path)}
+        stem = Path(path).stem.replace("???", "_")  # means a missing value
+        node |= {"name": escaped(stem), "image": escaped(path)}
     clean = "painting-" + re.sub(r"[^\w.-]+", "_", readable(Path(value).name))
     name, number = clean, 2
     while _paintings.get(name, value) != value:
@@ -420,9 +424,7 @@ def _of_the_run(overrides: Sequence[str], sweep: bool) -> list[str]:
                 if key not in said:
                     found.append("logger=none")
             elif key not in said:
-                found.append(
-                    f"++{key}={_quoted(value) if isinstance(value, str) else _yaml(value)}"
-                )
+                found.append(f"++{key}={_as_written(value)}")
     if not sweep and "output_dir" not in said and "hydra.run.dir" not in said:
         found.append(path_override("output_dir", Path(literal(ckpt_path)).parent))
     return found
@@ -431,7 +433,7 @@ def _of_the_run(overrides: Sequence[str], sweep: bool) -> list[str]:
 def _as_written(value: Any) -> str:
     if isinstance(value, str):
         return _quoted(value)
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    return "null" if value is None else str(value).lower()
 
 
 # ---------------------------------------------------------------------------- what went wrong
@@ -455,6 +457,8 @@ def _sentence(error: BaseException) -> str:
     if unknown:
         key = unknown[1]
         near = settings.nearest(key)
+        if near == key:
+            return f"{key} is not there: the part that it belongs to was left out or exchanged"
         return f"{key} is no key: " + (
             f"did you mean {near}?" if near else "see train --help for those that there are"
         )

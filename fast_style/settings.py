@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
@@ -40,8 +42,8 @@ class Number:
 
     @property
     def allowed(self) -> str:
-        start = f"above {self.least:,}" if self.above_least else f"from {self.least:,}"
-        end = f"below {self.most:,}" if self.below_most else f"to {self.most:,}"
+        start = f"{'above' if self.above_least else 'from'} {self.least:.12g}"
+        end = f"{'below' if self.below_most else 'to'} {self.most:.12g}"
         return f"a {'whole ' if self.whole else ''}number {start} {end}"
 
     def takes(self, value: Any) -> bool:
@@ -148,6 +150,12 @@ class Exactly:
 def _either(options: Iterable[str]) -> str:
     *most, last = options
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def _is_whole(setting: Setting | None) -> bool:
+    if isinstance(setting, Either):
+        return any(map(_is_whole, setting.options))
+    return isinstance(setting, Number) and setting.whole
 
 
 def _whole(least: int, most: int) -> Number:
@@ -315,13 +323,25 @@ def keys() -> list[str]:
 
 def nearest(key: str) -> str | None:
     """The key that the user may have meant, or None: by its whole name, or by its last part."""
+    if key.startswith("hydra."):
+        return None
     known = keys()
-    whole = difflib.get_close_matches(key, known, 1, cutoff=0.75)
-    if whole:
-        return whole[0]
+    end = key.rpartition(".")[2]
     by_end = {name.rpartition(".")[2]: name for name in reversed(known)}
-    end = difflib.get_close_matches(key.rpartition(".")[2], list(by_end), 1, cutoff=0.6)
-    return by_end[end[0]] if end else None
+    holding = [name for name in known if len(end) > 2 and end in name.rpartition(".")[2]]
+    return next(
+        (
+            found[0]
+            for found in (
+                difflib.get_close_matches(key, known, 1, cutoff=0.8),
+                [by_end[end]] if end in by_end else [],
+                holding,
+                [by_end[name] for name in difflib.get_close_matches(end, by_end, 1, cutoff=0.7)],
+            )
+            if found
+        ),
+        None,
+    )
 
 
 def check(cfg: DictConfig, parts: Iterable[str] = tuple(TABLE)) -> None:
@@ -332,8 +352,7 @@ def check(cfg: DictConfig, parts: Iterable[str] = tuple(TABLE)) -> None:
         parts: those to look at.
 
     Raises:
-        UserError: for the first value that is not allowed.
-        MissingMandatoryValue: for a value that was never given.
+        UserError: for the first value that is not allowed, or was never given.
     """
     for part in parts:
         node = OmegaConf.select(cfg, part) if part else cfg
@@ -348,6 +367,8 @@ def check(cfg: DictConfig, parts: Iterable[str] = tuple(TABLE)) -> None:
             continue
         for key, setting in settings.items():
             name = _joined(part, key)
+            if OmegaConf.is_missing(node, key):
+                raise UserError(f"{name} has no value: add {name}=... (see train --help)")
             if key not in node:
                 if None in TABLE[part] and name not in OPTIONAL:
                     raise UserError(f"{name} is missing: give {setting.allowed}")
@@ -359,10 +380,26 @@ def check(cfg: DictConfig, parts: Iterable[str] = tuple(TABLE)) -> None:
                 value = OmegaConf.to_container(value, resolve=True)
             if not setting.takes(value):
                 raise UserError(f"{name}={_shown(value)} is not allowed: give {setting.allowed}")
-            if isinstance(value, float) and getattr(setting, "whole", False):
+            if name == "loss.weights":
+                _check_weights(value)
+            if isinstance(value, float) and _is_whole(setting):
                 node[key] = int(value)
     if "data" in parts:
         _check_together(cfg)
+
+
+def _check_weights(weights: str) -> None:
+    """Refuse a file that is nothing like weights, as a picture, in other words than PyTorch's."""
+    path = Path(os.path.expanduser(weights))
+    if weights in ("torchvision", "bundled") or not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(9)
+    of_torch = start.startswith((b"PK", b"\x80"))
+    if not of_torch and start[8:] != b"{":  # safetensors has a table behind its length
+        raise UserError(
+            f"loss.weights={weights} holds no weights: give torchvision's .pth or a .safetensors"
+        )
 
 
 def _check_together(cfg: DictConfig) -> None:
@@ -388,15 +425,21 @@ def check_arguments(cfg: DictConfig, part: str = "") -> None:
         part: what the part is called.
 
     Raises:
-        UserError: for a key that its class does not know, or one that is missing.
-        HydraException: for a class that does not exist.
+        UserError: for a class that does not exist, a key that it does not know, or one that it
+            misses.
     """
     from hydra.utils import get_object
 
     for name, node in _parts(cfg, part):
         target = node["_target_"]
         try:
-            parameters = inspect.signature(get_object(target)).parameters
+            built = get_object(target)
+        except (ImportError, ValueError) as error:
+            raise UserError(
+                f"{name}._target_={target} is nothing that can be imported: check its name"
+            ) from error
+        try:
+            parameters = inspect.signature(built).parameters
         except (TypeError, ValueError):  # some built-in callables have no signature
             continue
         given = {str(key) for key in node} - _HYDRA_KEYS
@@ -445,7 +488,7 @@ def _joined(part: str, key: str) -> str:
 def _shown(value: Any) -> str:
     """As on the command line."""
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return "null" if value is None else str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
     return str(value)

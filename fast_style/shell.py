@@ -26,8 +26,13 @@ def _escaped(byte: int) -> str:
 
 
 def readable(text: str) -> str:
-    """Text that any terminal, log and file takes: bytes that are no text as ``\\xe9``."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Text that any terminal, log and file takes, on one line: what is no character, or none to
+    print, as ``\\xe9`` or ``\\n``. Line ends between sentences stay with whoever joins them."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def program(name: str = "fast-style") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 import time
 import warnings
@@ -126,7 +127,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     name = str(cfg.style.name)
     export = ExportNetwork(output_dir / f"{name}.safetensors", readable(name), recipe)
     keep = KeepRun(runs.remember(cfg))
-    logger = _make_logger(parts.logger, output_dir, checkpoint)
+    logger = _make_logger(parts.get("logger"), output_dir, checkpoint)
     trainer = instantiate(
         parts.trainer,
         logger=logger or False,
@@ -144,7 +145,8 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         if begin is not None:
             begin()
         if isinstance(logger, TensorBoardLogger):
-            told = readable(OmegaConf.to_yaml(cfg, resolve=True))
+            lines = OmegaConf.to_yaml(cfg, resolve=True).split("\n")
+            told = "\n".join(map(readable, lines))
             logger.experiment.add_text("config", f"```yaml\n{told}```")
     log.info(
         "%s on %s in %s, into %s",
@@ -169,14 +171,12 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         if name.startswith("val/")
     }
     if logger and trainer.is_global_zero:
-        told = {
-            part: recipe[part] for part in ("style", "model", "data", "loss", "optimizer", "seed")
-        }
+        parameters = {part: recipe[part] for part in SHOWN}
         if isinstance(logger, TensorBoardLogger):
             final = {f"val_final/{key}": value for key, value in losses.items()}
-            logger.log_hyperparams(told, final)
+            logger.log_hyperparams(parameters, final)
         else:
-            logger.log_hyperparams(told)
+            logger.log_hyperparams(parameters)
         logger.finalize("success")
     seconds = time.monotonic() - started
     return TrainingResult(
@@ -215,12 +215,15 @@ def _make_logger(cfg: DictConfig | None, folder: Path, checkpoint: dict[str, Any
     if cfg is None:
         return None
     logger = instantiate(cfg)
-    if checkpoint is None or checkpoint.get(runs.KNOWN, {}).get("ended", False):
-        purge = None
-    else:
-        purge = int(checkpoint["global_step"])
-    if isinstance(logger, TensorBoardLogger) and purge is not None:
-        logger = instantiate(cfg, purge_step=purge)
+    if isinstance(logger, TensorBoardLogger):
+        options: dict[str, Any] = {}
+        if checkpoint is not None and not checkpoint.get(runs.KNOWN, {}).get("ended", False):
+            options["purge_step"] = int(checkpoint["global_step"])
+        if readable(str(folder)) != str(folder) and Path(str(logger.save_dir)) == folder:
+            # TensorBoard knows only names that are text: give it the folder by its number.
+            folder.mkdir(parents=True, exist_ok=True)
+            options["save_dir"] = f"/proc/self/fd/{os.open(folder, os.O_RDONLY)}"
+        logger = instantiate(cfg, **options)
     if isinstance(logger, CSVLogger) and checkpoint is not None and Path(logger.log_dir).exists():
         # It would begin its file anew.
         logger = instantiate(cfg, version=f"{cfg.version}-from-{checkpoint['global_step']}")
