@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 
 from fast_style.errors import UserError
+from fast_style.shell import program, quote, readable, with_program
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,7 +29,8 @@ INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
 
 
 def _complain(error: UserError) -> None:
-    click.echo(f"fast-style: {error}", err=True)
+    lines = [readable(line) for line in str(error).splitlines()]
+    click.echo("fast-style: " + "\n".join(lines), err=True)
 
 
 class OneSentence(click.Group):
@@ -160,6 +162,7 @@ def train(ctx: click.Context) -> None:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True
 )
+@click.option("--overwrite", is_flag=True, help="Replace the run that the folder holds.")
 def demo(
     photos: tuple[Path, ...],
     style: str,
@@ -168,6 +171,7 @@ def demo(
     minutes: float | None,
     seed: int,
     out: Path,
+    overwrite: bool,
 ) -> None:
     """Train on one painting and stylize some photos, in minutes, with nothing else needed.
 
@@ -180,18 +184,19 @@ def demo(
     minutes = default_minutes(has_cuda()) if minutes is None else minutes
     length = f"{steps} steps" if steps else f"{minutes:g} minute{'s' * (minutes != 1)}"
     click.echo(
-        f"Training a network for {style} on {content or 'dead leaves'}, {length}; "
-        f"Ctrl-C stops early and keeps what there is.\nWatch: tensorboard --logdir {out}"
+        f"Training a network for {readable(style)} on {readable(str(content or 'dead leaves'))}, "
+        f"{length}; Ctrl-C stops early and keeps what there is.\n"
+        f"Watch: {program('tensorboard')} --logdir {quote(out)}"
     )
-    made = run_demo(out, style, content, photos, steps, minutes, seed)
-    network = made.training.network
+    made = run_demo(out, style, content, photos, steps, minutes, seed, overwrite)
+    network, called = made.training.network, program()
     click.echo(
-        f"\nPhotos above, the network's pictures below:  {made.sheet}\n"
-        f"The trained network, one file:               {network}\n\n"
+        f"\nPhotos above, the network's pictures below:  {readable(str(made.sheet))}\n"
+        f"The trained network, one file:               {readable(str(network))}\n\n"
         "Next:\n"
-        f"  fast-style stylize YOUR_PHOTO.jpg --style {network}\n"
-        "  fast-style demo --style YOUR_PAINTING.jpg -o mine\n"
-        "  fast-style train style=YOUR_PAINTING.jpg data.dir=FOLDER_OF_PHOTOS loss=vgg16"
+        f"  {called} stylize YOUR_PHOTO.jpg --style {quote(network)}\n"
+        f"  {called} demo --style YOUR_PAINTING.jpg -o mine\n"
+        f"  {called} train style=YOUR_PAINTING.jpg data.dir=FOLDER_OF_PHOTOS loss=vgg16"
     )
 
 
@@ -661,7 +666,12 @@ def styles() -> None:
             f"{name:20} content {losses['val/content']:.2f}  style {losses['val/style']:.3f}  "
             f"after {losses['step']:,.0f} steps"
         )
-    click.echo("\nfast-style stylize PHOTO.jpg --style NAME")
+    click.echo(f"\n{program()} stylize PHOTO.jpg --style NAME")
+
+
+# What is to be typed, as it works where the help is read.
+for _command in (main, *main.commands.values()):
+    _command.help = with_program(_command.help or "")
 
 
 if __name__ == "__main__":

@@ -64,18 +64,6 @@ class ContentData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("size", size, 32),
-            ("batch_size", batch_size, 1),
-            ("val_size", val_size, 32),
-        ):
-            if value < least:
-                raise UserError(f"data.{name}={value} is too small: give at least {least}")
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise UserError(
-                f"data.scale={list(scale)} cannot be cropped: give two shares of the photo's "
-                "shorter side in (0, 1], the smaller first"
-            )
         self.batch_size = batch_size
         self.seed = seed
         self.workers = min(max(usable_cores() - 1, 1), 16) if workers is None else workers
@@ -84,8 +72,9 @@ class ContentData(pl.LightningDataModule):
             if dir is None
             else PhotoFolder(Path(os.path.expanduser(dir)), int(size), scale, min_side, seed)
         )
-        photos = find_pictures(Path(os.path.expanduser(val_dir)) if val_dir else PHOTOS)
-        self.validation = CentreSquares(photos[:val_count], val_size)
+        self.validation = _readable_squares(
+            Path(os.path.expanduser(val_dir)) if val_dir else PHOTOS, val_size, val_count
+        )
         self.skipped: set[str] = set()
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -240,6 +229,28 @@ class CentreSquares(Dataset[Tensor]):
             box=(left, top, left + side, top + side),
         )
         return _to_uint8(np.asarray(square))
+
+
+def _readable_squares(folder: Path, size: int, count: int) -> CentreSquares:
+    """Of the first ``count`` photos that can be read; others are named."""
+    good: list[Path] = []
+    reasons: list[str] = []
+    paths = find_pictures(folder)
+    for path in paths:
+        if len(good) == count:
+            break
+        try:
+            open_picture(path, size)
+            good.append(path)
+        except UserError as error:
+            reasons.append(str(error))
+            log.warning("skipped %s (of data.val_dir)", error)
+    if not good:
+        raise UserError(
+            f"none of the {len(paths)} pictures in data.val_dir={folder} can be used (the first: "
+            f"{reasons[0]}): give a folder of photos"
+        )
+    return CentreSquares(good, size)
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):

@@ -10,11 +10,13 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from fast_style import settings
 from fast_style.errors import UserError
-from fast_style.hydra_app import as_user_error, register_resolvers, style_choice
+from fast_style.hydra_app import as_user_error, path_override, register_resolvers, style_override
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import CONF, PHOTOS
+from fast_style.runs import what_it_holds
 from fast_style.sheet import before_after_sheet
 from fast_style.stylizer import Stylizer, find_device
 from fast_style.training import TrainingResult, train
@@ -40,6 +42,7 @@ def run_demo(
     steps: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Demo:
     """Train by the `recipe` for this machine and stylize the bundled and the given photos.
 
@@ -51,6 +54,7 @@ def run_demo(
         steps: length of training; None to train for ``minutes``.
         minutes: length of training where ``steps`` is None; None for `default_minutes`.
         seed: with the same steps it makes the same network, on one machine.
+        overwrite: replace the run that ``out`` holds.
 
     Raises:
         UserError: for whatever the user got wrong, before training starts.
@@ -63,9 +67,10 @@ def run_demo(
     on_cuda = has_cuda()
     overrides = [
         *recipe(on_cuda, content),
-        f"style={style_choice(style)}",
+        style_override(style),
         f"seed={seed}",
-        f"output_dir={_quoted(out.absolute())}",
+        path_override("output_dir", out.absolute()),
+        f"overwrite={str(overwrite).lower()}",
     ]
     if steps is not None:
         overrides += [f"trainer.max_steps={steps}"]
@@ -76,6 +81,13 @@ def run_demo(
     with as_user_error():
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", overrides)
+        settings.check(cfg)
+        held = what_it_holds(out, str(cfg.style.name))
+        if held and not overwrite:
+            raise UserError(
+                f"{out} holds a run already ({held.name}): name another folder with -o, or replace "
+                "it with --overwrite"
+            )
         result = train(cfg)
 
     stylize = Stylizer(result.network)
@@ -125,7 +137,7 @@ def recipe(on_cuda: bool, content: Path | None) -> list[str]:
         small = ["data=dead_leaves", "data.size=128", "data.batch_size=4"]
         data = small if content is None else []
         experiment = "gpu"
-    folder = [] if content is None else [f"data.dir={_quoted(content)}"]
+    folder = [] if content is None else [path_override("data.dir", content)]
     return [f"experiment={experiment}", *data, *folder]
 
 
@@ -137,9 +149,3 @@ def _open_shown(path: Path) -> Image.Image:
             f"side is shorter than {ImageTransformer.MIN_SIDE} px; give another photo"
         )
     return photo
-
-
-def _quoted(path: Path) -> str:
-    """A path as a value that Hydra's grammar takes whatever is in it."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

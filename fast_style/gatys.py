@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from fast_style import settings
 from fast_style.errors import UserError
-from fast_style.hydra_app import as_user_error, register_resolvers
+from fast_style.hydra_app import as_user_error, register_resolvers, rewrite
 from fast_style.images import (
     check_writable,
     open_picture,
@@ -33,6 +34,7 @@ from fast_style.images import (
 )
 from fast_style.losses import PerceptualLoss
 from fast_style.resources import CONF, available_memory
+from fast_style.runs import buildable
 from fast_style.stylizer import computes_in_bf16, find_device
 
 logger = logging.getLogger(__name__)  # `log` is a folder of TensorBoard's here
@@ -285,8 +287,10 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
     register_resolvers()
     with as_user_error():
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["loss=vgg16", *overrides])
-        return instantiate(cfg.loss)
+            cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
+        settings.check(cfg, ["loss"])
+        settings.check_arguments(cfg.loss, "loss")
+        return instantiate(buildable(cfg).loss)
 
 
 def optimize_file(

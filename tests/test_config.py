@@ -55,7 +55,7 @@ def test_every_leaf_composes_and_names_what_exists(compose: Compose, group: str,
     cfg = compose(choice, *([] if name == "dead_leaves" else ["data.dir=photos"]))
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     found = list(targets(plain))
-    assert len(found) >= 9  # model, data, loss, optimiser, trainer, logger, callbacks
+    assert len(found) >= (8 if name == "none" else 9)  # model, data, loss, optimiser, trainer, ...
     for target in found:
         assert isinstance(get_class(target), type)
 
@@ -111,6 +111,16 @@ def test_optimizers(compose: Compose, name: str) -> None:
 def test_callbacks(compose: Compose, name: str) -> None:
     for callback in instantiate(compose(f"callbacks={name}").callbacks).values():
         assert callback.state_key
+
+
+@pytest.mark.parametrize("name", leaves("logger"))
+def test_loggers(compose: Compose, name: str, tmp_path: Path) -> None:
+    cfg = compose(f"logger={name}", f"output_dir={tmp_path}")
+    logger = instantiate(cfg.logger)
+    if name == "none":
+        assert logger is None
+    else:
+        assert logger.log_dir == str(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", leaves("trainer"))
