@@ -169,7 +169,8 @@ def as_user_error() -> Iterator[None]:
 
 
 def _train_and_report(cfg: DictConfig) -> None:
-    settings.check(cfg)  # ahead of PyTorch, which takes seconds
+    log.info("starting; PyTorch takes some seconds")
+    settings.check(cfg)
     from fast_style.training import train
 
     result = train(cfg, lambda: _write_down(cfg))
