@@ -2,7 +2,9 @@
 
 import logging
 import math
+import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ from tqdm import tqdm
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.module import StyleTransfer
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.runs import KNOWN
 
 log = logging.getLogger(__name__)
 
@@ -328,18 +331,25 @@ class ExportNetwork(Callback):
 
 
 class StopCleanly(Callback):
-    """Ctrl-C (or SIGTERM) ends the run after the step at hand, with everything written; a second
-    one ends it at once."""
+    """Ctrl-C (or SIGTERM, or a closed terminal's SIGHUP) ends the run after the step at hand, with
+    everything written; a second one ends it at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self.previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._request)
+        self.previous = {
+            number: signal.signal(number, self._request)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        # Under nohup it is ignored, and stays so.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self.previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        if hasattr(signal, "SIGHUP") and number == signal.SIGHUP:
+            _leave_terminal()
         log.warning("stopping after this step; once more to stop at once")
         self.requested = True
         self._restore()
@@ -362,3 +372,49 @@ class StopCleanly(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
+
+
+def _leave_terminal() -> None:
+    """Write to nowhere what would go to a terminal that is closed: each line would be an error."""
+    for stream in (1, 2):
+        try:
+            closed = stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream)
+        except OSError:
+            continue
+        if closed:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream)
+            os.close(nowhere)
+
+
+class KeepRun(Callback):
+    """Writes into each checkpoint what its run is, so that it can be gone on with by itself.
+
+    Args:
+        known: see `fast_style.runs.remember`; ``ended`` is added when the run is over.
+    """
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self.known = known | {"ended": False}
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KNOWN] = dict(self.known)
+
+
+class KeepSettings(Callback):
+    """Gives a run that is gone on with the optimiser's settings of now, where a checkpoint would
+    bring back those of then. Comes ahead of `Schedule`, which reads the learning rates."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.settings = [
+            [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            for groups in (optimizer.param_groups for optimizer in trainer.optimizers)
+        ]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for optimizer, groups in zip(trainer.optimizers, self.settings, strict=True):
+            for group, settings in zip(optimizer.param_groups, groups, strict=True):
+                group.update(settings)
+                group["initial_lr"] = settings["lr"]

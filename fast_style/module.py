@@ -100,7 +100,8 @@ class StyleTransfer(pl.LightningModule):
         # One graph for steps at full strength, whose style loss needs no look at the photos, and
         # one for those at any strength.
         self.recorded = {
-            full: Graphed(partial(self._whole_step, full), self.recorder) for full in (True, False)
+            full: Graphed(partial(self.whole_step, full, optimizer), self.recorder)
+            for full in (True, False)
         }
         self.shape: torch.Size | None = None
         for group in optimizer.param_groups:
@@ -139,13 +140,13 @@ class StyleTransfer(pl.LightningModule):
         """
         full, inputs = self._at_full_strength(number), self._inputs(batch, number)
         if self.recorder is None:
-            return self._whole_step(full, *inputs)
+            return self.whole_step(full, self._optimizer, *inputs)
         # As it is for a batch of another shape than the first.
         self.shape = self.shape or batch.shape
         if batch.shape == self.shape:
             return dict(self.recorded[full](*inputs))
         log.warning("a batch of another size is trained on without CUDA graphs, which is slower")
-        return self.recorder.aside(partial(self._whole_step, full, *inputs))
+        return self.recorder.aside(partial(self.whole_step, full, self._optimizer, *inputs))
 
     def _inputs(self, batch: Tensor, number: int) -> StepInputs:
         """Draw what is left to chance. It follows from seed and step alone, so that runs repeat and
@@ -205,12 +206,22 @@ class StyleTransfer(pl.LightningModule):
             objective = objective + self.loss.stability_weight * losses["stability"]
         return losses | {"objective": objective}
 
-    def _whole_step(self, full: bool, *inputs: Tensor) -> dict[str, Tensor]:
-        self._optimizer.zero_grad()
+    def whole_step(self, full: bool, optimizer: Optimizer, *inputs: Tensor) -> dict[str, Tensor]:
+        """Forward pass, backward pass and optimiser, as one function of tensors.
+
+        Args:
+            full: whether the step is at full strength.
+            optimizer: of the network's parameters.
+            inputs: see `StepInputs`.
+
+        Returns:
+            Losses by name, and their weighted sum as ``objective``.
+        """
+        optimizer.zero_grad()
         losses = self._losses(full, *inputs)
         with torch.autocast(self.device.type, enabled=False):  # as outside of `training_step`
             losses["objective"].backward()
-            self._optimizer.step()
+            optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
     # Recorded, `training_step` has done all that Lightning does after it.

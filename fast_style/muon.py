@@ -14,6 +14,8 @@ from torch.optim.adam import adam
 
 from fast_style.networks.kernels import serve
 
+TINY = 1e-12  # keeps a division by the norm of nothing finite
+
 
 class Muon(Optimizer):
     """Muon (Jordan et al. 2024) for kernels, Adam (Kingma and Ba 2015) for the rest.
@@ -88,13 +90,17 @@ class Muon(Optimizer):
         for batch in [alike] if serve(kernels[0]) else [[numbers] for numbers in alike]:
             order = [number for numbers in batch for number in numbers]
             steps = orthogonalized(_stacked([_matrix(directions[n]) for n in order]))
-            lengths = lr * torch.stack([norms[n] for n in order]) / steps.norm(dim=(1, 2))
+            # A gradient of zeros, as a constant layer gives, is no direction: its kernel stays.
+            lengths = steps.norm(dim=(1, 2)).clamp_min(TINY)
+            lengths = lr * torch.stack([norms[n] for n in order]) / lengths
             scaled = dict(zip(order, (steps * lengths[:, None, None]).unbind(), strict=True))
             for numbers in batch:
                 torch._foreach_sub_(
                     [kernels[n] for n in numbers], [_kernel(scaled[n], kernels[n]) for n in numbers]
                 )
-        torch._foreach_mul_(kernels, torch._foreach_div(norms, torch._foreach_norm(kernels)))
+        grown = torch._foreach_norm(kernels)
+        torch._foreach_clamp_min_(grown, TINY)
+        torch._foreach_mul_(kernels, torch._foreach_div(norms, grown))
 
     def _step_adam(
         self, params: list[Tensor], lr: float, betas: tuple[float, float], eps: float

@@ -1138,7 +1138,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
 
 
 def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
-    from fast_style.batch import stylize_files
+    from fast_style.batch import Job, stylize_files
     from fast_style.images import open_picture
     from fast_style.stylizer import Stylizer
 
@@ -1163,8 +1163,9 @@ def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any
     if task["contender"] != PLAIN:
         result["precision"] = stylizer.precision
         files = 1 if device is None else FILES_ON_GPU
-        pairs = [(source, folder / "stylized" / f"{number}.jpg") for number in range(files)]
-        work = stylize_files(stylizer.begin, pairs, None, stylizer.files_at_once)
+        targets = [folder / "stylized" / f"{number}.jpg" for number in range(files)]
+        jobs = [Job(source, target, str(number)) for number, target in enumerate(targets)]
+        work = stylize_files(stylizer.begin, jobs, None, stylizer.files_at_once)
         result["file_seconds"] = _time(lambda: list(work), device) / files
     return result
 

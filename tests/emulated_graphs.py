@@ -1,7 +1,7 @@
 """CUDA graphs for any machine: what a recorded function did to tensors is done again.
 
-As in a real graph, numbers of Python are frozen, tensors are read where they lie, nothing is
-changed while it is recorded, and what waits for the device or draws by chance cannot be recorded.
+As in a real graph, numbers of Python are frozen, tensors are read where they lie, nothing changes
+while it is recorded, and what waits for the device or draws by chance cannot be recorded.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """A training step: recorded as a graph, it is what Lightning runs piece by piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,19 @@ import torch
 from emulated_graphs import EmulatedRecorder
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from fast_style.callbacks import ExportNetwork, Schedule
+from fast_style.checkpoint import load_style
 from fast_style.graphs import Recorder
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.module import StepInputs, StyleTransfer
+from fast_style.networks import kernels
+from fast_style.networks.transformer import ImageTransformer
+from fast_style.resources import PHOTOS
+from fast_style.stylizer import Stylizer
+from fast_style.training import tune_for_cuda
 
 Compose = Callable[..., DictConfig]
 
@@ -54,7 +63,8 @@ def fit(
     resume: Path | None = None,
     export: Path | None = None,
     stop: int | None = None,
-    tune: Callable[[torch.nn.Module], None] = lambda network: None,
+    tune: Callable[[ImageTransformer], object] = lambda network: None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> tuple[StyleTransfer, pl.Trainer]:
     """Train without what `fast_style.training.train` has beside the module."""
     cfg = compose(*TINY, *overrides)
@@ -65,13 +75,14 @@ def fit(
     loss.measure_style(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
     module.recorder = recorder
-    callbacks: list[pl.Callback] = [Schedule()]
+    callbacks = [Schedule(), *callbacks]
     if stop is not None:
         callbacks.append(StopAt(stop))
     if export is not None:
         callbacks.append(ExportNetwork(export, "tiny", {}))
     trainer = instantiate(
-        cfg.trainer, logger=False, callbacks=callbacks, enable_checkpointing=False,
+        cfg.trainer, logger=False, callbacks=callbacks,
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         enable_progress_bar=False,
     )  # fmt: skip
     trainer.fit(module, instantiate(cfg.data), ckpt_path=resume, weights_only=True)
@@ -166,3 +177,46 @@ def test_a_recorded_run_resumes_as_one_that_never_stopped(compose: Compose, tmp_
             compose, "trainer.max_steps=10", recorder=recorder, resume=tmp_path / "middle.ckpt"
         )
         assert_equal(resumed, straight)
+
+
+# What Triton's interpreter trains on in seconds.
+TINIEST = [
+    "data.size=32", "data.batch_size=1", "trainer.max_steps=2", "trainer.val_check_interval=2",
+    "loss.style_layers=[relu1_1]", "loss.content_layers=[relu1_2]", "loss.style_scales=[1]",
+]  # fmt: skip
+
+
+def test_what_is_done_to_a_network_for_cuda_leaves_its_files_right(
+    compose: Compose, tmp_path: Path
+) -> None:
+    """Training, exports, loading and stylizing with the layout, the precision and the kernels of
+    CUDA."""
+    path = tmp_path / "tiny.safetensors"
+    with kernels.on_cpu():
+        module, _ = fit(
+            compose, *TINIEST, "trainer.precision=bf16-mixed", export=path, tune=tune_for_cuda
+        )
+    trained = module.network.eval()
+    kernel = trained.get_parameter("residuals.0.body.1.weight")
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    photo = to_tensor(resize_picture(open_picture(find_pictures(PHOTOS)[0]), 120)).unsqueeze(0)
+    with torch.no_grad():
+        expected = trained(photo)
+        loaded = load_style(path).network(photo)
+    assert expected.std() > 0.05
+    assert psnr(loaded, expected) > 50
+    assert psnr(Stylizer(path, "cpu", precision="float32")(photo), expected) > 40
+
+
+def psnr(found: Tensor, expected: Tensor) -> float:
+    return -10 * (found - expected).square().mean().log10().item()
+
+
+def test_the_kernels_train_as_pytorchs_operations_do(compose: Compose) -> None:
+    plain, _ = fit(compose, *TINIEST)
+    with kernels.on_cpu():
+        fused, _ = fit(compose, *TINIEST, tune=tune_for_cuda)
+    for name, weight in plain.network.named_parameters():
+        if weight.ndim == 4:
+            change = (fused.network.get_parameter(name) - weight).norm() / weight.norm()
+            assert change < 1e-3, name

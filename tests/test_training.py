@@ -398,7 +398,7 @@ def assert_one_sentence(result: Result, *words: str) -> None:
         (["loss.style_layers=[]"], ["style_layers"]),
         (["loss.network=resnet"], ["resnet", "vgg19"]),
         (["loss.normalization=gattys"], ["gattys", "gatys"]),
-        (["model.widths=[4,8]"], ["model", "expected 3, got 2"]),
+        (["model.widths=[4,8]"], ["model.widths=[4,8]", "a list of 3"]),
         (["data.batch_size=0"], ["batch_size"]),
         (["data.size=4"], ["data.size"]),
         (["style.size=0"], ["style.size"]),
