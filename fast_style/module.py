@@ -83,11 +83,22 @@ class StyleTransfer(pl.LightningModule):
         return self.network(photos)
 
     def on_train_start(self) -> None:
+        if self.recorder is not None:
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, Optimizer)
+            self.begin(optimizer)
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """Get ready to `take` whole steps.
+
+        Args:
+            optimizer: of the network's parameters, which lie where they will be trained.
+        """
+        self._optimizer = optimizer
         if self.recorder is None:
             return
         # One graph for steps at full strength, whose style loss needs no look at the photos, and
         # one for those at any strength.
-        optimizer = self._optimizer()
         self.recorded = {
             full: Graphed(partial(self.whole_step, full, optimizer), self.recorder)
             for full in (True, False)
@@ -100,9 +111,11 @@ class StyleTransfer(pl.LightningModule):
                 group["capturable"] = self.device.type == "cuda"
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        inputs = self._inputs(batch)
-        full = not self.network.adjustable or self._strength() == 1
-        losses = self._losses(full, *inputs) if self.recorder is None else self._take(full, inputs)
+        full = self._at_full_strength(self.global_step)
+        if self.recorder is None:
+            losses = self._losses(full, *self._inputs(batch, self.global_step))
+        else:
+            losses = self.take(batch, self.global_step)
         objective = losses.pop("objective")
         if self.logs_this_step():
             # Curves of all strengths together would say nothing; Lightning repeats the last value.
@@ -114,10 +127,31 @@ class StyleTransfer(pl.LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and (self.global_step + 1) % every == 0
 
-    def _inputs(self, batch: Tensor) -> StepInputs:
+    def take(self, batch: Tensor, number: int) -> dict[str, Tensor]:
+        """Take a whole step without Lightning: losses, backward pass and optimiser. It is recorded
+        where there is a recorder. Call `begin` first, and this with autocast as Lightning does.
+
+        Args:
+            batch: uint8 ``(N, 3, H, W)`` on the device of the network.
+            number: of the step, from 0 on. What is left to chance follows from it.
+
+        Returns:
+            The losses, and their weighted sum as ``objective``. The next step may overwrite them.
+        """
+        full, inputs = self._at_full_strength(number), self._inputs(batch, number)
+        if self.recorder is None:
+            return self.whole_step(full, self._optimizer, *inputs)
+        # As it is for a batch of another shape than the first.
+        self.shape = self.shape or batch.shape
+        if batch.shape == self.shape:
+            return dict(self.recorded[full](*inputs))
+        log.warning("a batch of another size is trained on without CUDA graphs, which is slower")
+        return self.recorder.aside(partial(self.whole_step, full, self._optimizer, *inputs))
+
+    def _inputs(self, batch: Tensor, number: int) -> StepInputs:
         """Draw what is left to chance. It follows from seed and step alone, so that runs repeat and
         resume."""
-        rng = np.random.default_rng([self.seed, self.global_step, 1])
+        rng = np.random.default_rng([self.seed, number, 1])
         device = batch.device
         # Always as many pixels: cuDNN tries its convolutions anew for each size that it meets.
         height, width = (side - STRIDE for side in batch.shape[2:])
@@ -128,18 +162,21 @@ class StyleTransfer(pl.LightningModule):
         noise = torch.randn(moved.shape, generator=generator, device=device)
         return StepInputs(
             batch,
-            torch.full((), self._strength(), dtype=torch.float64, device=device),
+            torch.full((), self._strength(number), dtype=torch.float64, device=device),
             moved + NOISE * noise,
             torch.arange(top, top + height, device=device),
             torch.arange(left, left + width, device=device),
         )
 
-    def _strength(self) -> float:
+    def _at_full_strength(self, number: int) -> bool:
+        return not self.network.adjustable or self._strength(number) == 1
+
+    def _strength(self, number: int) -> float:
         """Full strength in every second step, any in the others. Steps that are logged, each
         tenth, are of full strength."""
-        if self.global_step % 2:
+        if number % 2:
             return 1.0
-        return float(np.random.default_rng([self.seed, self.global_step]).random())
+        return float(np.random.default_rng([self.seed, number]).random())
 
     def _losses(
         self,
@@ -169,15 +206,6 @@ class StyleTransfer(pl.LightningModule):
             objective = objective + self.loss.stability_weight * losses["stability"]
         return losses | {"objective": objective}
 
-    def _take(self, full: bool, inputs: StepInputs) -> dict[str, Tensor]:
-        """A whole step: recorded, or as it is for a batch of another shape than the first."""
-        assert self.recorder is not None
-        self.shape = self.shape or inputs.photos.shape
-        if inputs.photos.shape == self.shape:
-            return dict(self.recorded[full](*inputs))
-        log.warning("a batch of another size is trained on without CUDA graphs, which is slower")
-        return self.recorder.aside(partial(self.whole_step, full, self._optimizer(), *inputs))
-
     def whole_step(self, full: bool, optimizer: Optimizer, *inputs: Tensor) -> dict[str, Tensor]:
         """Forward pass, backward pass and optimiser, as one function of tensors.
 
@@ -195,11 +223,6 @@ class StyleTransfer(pl.LightningModule):
             losses["objective"].backward()
             optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
-
-    def _optimizer(self) -> Optimizer:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        return optimizer
 
     # Recorded, `training_step` has done all that Lightning does after it.
 

@@ -37,6 +37,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+
+
 def torchvision_features(network: str) -> nn.Sequential:
     """The convolutions of torchvision's model, with random weights that keep signals alive."""
     with torch.device("meta"):  # the fully connected part is gigabytes that nobody looks at

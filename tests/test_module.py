@@ -135,7 +135,7 @@ def test_every_input_of_a_recorded_step_is_read_anew(compose: Compose) -> None:
     changed = StepInputs(
         255 - given.photos, given.strength / 2, 1 - given.moved, given.rows + 2, given.columns + 1
     )
-    for group in module._optimizer().param_groups:
+    for group in module._optimizer.param_groups:
         group["lr"].zero_()  # the network stands still
 
     def losses(inputs: StepInputs) -> list[float]:
@@ -145,7 +145,7 @@ def test_every_input_of_a_recorded_step_is_read_anew(compose: Compose) -> None:
     for field in StepInputs._fields:
         assert losses(given._replace(**{field: getattr(changed, field)})) != before, field
         assert losses(given) == before, field
-    module._optimizer().param_groups[0]["lr"].fill_(0.1)
+    module._optimizer.param_groups[0]["lr"].fill_(0.1)
     step(*given)
     assert losses(given) != before  # the learning rate was read anew as well
 

@@ -312,7 +312,7 @@ def test_a_missing_gpu_is_refused(style: Path, device: str) -> None:
         Stylizer(style, device)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_what_the_cpu_gives(style: Path) -> None:
     stylizer = Stylizer(style)
     assert stylizer.device == "cuda"
