@@ -316,7 +316,12 @@ class ExportNetwork(Callback):
         self.recipe = recipe
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if not trainer.sanity_checking:
+            self.write(trainer, pl_module)
+
+    def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the network as it is now."""
+        if not trainer.is_global_zero:
             return
         losses = {
             name: round(float(value), 6)
@@ -372,6 +377,32 @@ class StopCleanly(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
+
+
+class KeepIfALoaderDies(Callback):
+    """Writes checkpoint and network when a process that loads photos was killed, as by a system
+    that is short of memory: all steps up to then were good.
+
+    Args:
+        last: the checkpoint, replaced.
+        export: writes the network.
+    """
+
+    def __init__(self, last: Path, export: ExportNetwork) -> None:
+        self.last = last
+        self.export = export
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if is_of_a_loader(exception) and trainer.global_step:
+            trainer.save_checkpoint(self.last)
+            self.export.write(trainer, pl_module)
+
+
+def is_of_a_loader(error: BaseException) -> bool:
+    """Whether that is what PyTorch raises when a loader's process dies."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def _leave_terminal() -> None:

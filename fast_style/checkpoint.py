@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fast_style.errors import UserError
+from fast_style.files import replace_file
 from fast_style.images import is_picture
 from fast_style.networks import at_strength
 from fast_style.resources import CHECKPOINTS
@@ -124,18 +125,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
         "recipe": json.dumps(style.recipe),
         "losses": json.dumps(style.losses),
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(_with_checksum(save(tensors, metadata)))
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): choose another place"
-        ) from error
+    replace_file(path, _with_checksum(save(tensors, metadata)))
 
 
 def _not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:

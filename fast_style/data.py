@@ -6,6 +6,7 @@ the number of workers or processes, so that runs repeat and resume exactly.
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -86,6 +87,7 @@ class ContentData(pl.LightningDataModule):
             sampler=self._sampler(trainer.global_step),
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=_leave_signals_alone,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
         )
@@ -288,6 +290,14 @@ def _to_uint8(levels: NDArray[np.uint8]) -> Tensor:
     """``(H, W, 3)`` with its grain, as ``(3, H, W)``. Of a picture of a single colour, instance
     norm divides by next to nothing: without grain, gradients are 0 or beyond all numbers."""
     return torch.from_numpy(with_grain(levels)).permute(2, 0, 1).contiguous()
+
+
+def _leave_signals_alone(worker: int) -> None:
+    """Ctrl-C goes to all processes of a terminal. The loader's go on: the training process ends the
+    step at hand, and then them."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows lacks the last
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, list[str]]:

@@ -45,6 +45,8 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
     """
     failures: list[UserError] = []
     name = sys.argv[0]
+    # Hydra's parser takes it ahead of the overrides or after them, but not between.
+    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
 
     def job(cfg: DictConfig) -> None:
         overrides = given
@@ -80,7 +82,6 @@ def run(arguments: Sequence[str], command: Sequence[str] = ()) -> None:
     if "output_dir" in keys and "hydra.run.dir" not in keys:
         rewritten.append("hydra.run.dir=.")
     before = sys.argv
-    # Hydra's parser takes flags ahead of the overrides or after them, but not between.
     sys.argv = [name, *(argument for argument in arguments if argument not in given), *rewritten]
     try:
         with as_user_error():
@@ -169,7 +170,8 @@ def as_user_error() -> Iterator[None]:
 
 
 def _train_and_report(cfg: DictConfig) -> None:
-    settings.check(cfg)  # ahead of PyTorch, which takes seconds
+    log.info("starting; PyTorch takes some seconds")
+    settings.check(cfg)
     from fast_style.training import train
 
     result = train(cfg, lambda: _write_down(cfg))
@@ -350,6 +352,7 @@ def _sorted_out(arguments: Sequence[str]) -> tuple[set[str], list[str]]:
                 + (f", as {key}=VALUE" if key else " (see train --help)")
             )
     given = [str(override) for override in parsed.overrides]
+    given += [argument for argument in unknown if not argument.startswith("-")]
     for override in given:
         if "=" not in override and not override.startswith("~"):
             if Path(literal(override)).is_file():
@@ -376,6 +379,9 @@ def _check_sweep(overrides: Sequence[str]) -> None:
     for job in jobs:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", job)
+        shared = not OmegaConf.is_interpolation(cfg, "output_dir")
+        if not shared:
+            cfg.output_dir = "known when the run begins"
         settings.check(cfg)
         painting = Path(literal(cfg.style.image))
         if not painting.exists():
@@ -383,7 +389,7 @@ def _check_sweep(overrides: Sequence[str]) -> None:
                 f"the painting {painting} does not exist: put it there, or name another with "
                 "style=FILE"
             )
-        if len(jobs) > 1 and not OmegaConf.is_interpolation(cfg, "output_dir"):
+        if shared and len(jobs) > 1:
             raise UserError(
                 f"output_dir={cfg.output_dir} would be the folder of every run of the sweep: leave "
                 "it out, or give hydra.sweep.dir, in which each run has a folder of its own"

@@ -39,6 +39,7 @@ MAX_PIXELS = 1_200_000_000
 cannot ask for any memory."""
 
 BYTES_TO_DECODE = 8  # a pixel: Pillow keeps four, and what is decoded is copied once
+LITTLE_MEMORY = 2**26  # bytes, for which asking how much is free would take too long
 
 # Only plain raster formats: Pillow would hand an EPS file to Ghostscript, for one. The first five
 # come first because Pillow knows them without importing all of its plugins.
@@ -340,7 +341,7 @@ def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
             if draft_side is not None:
                 picture.draft(None, (draft_side, draft_side))
             needed = picture.width * picture.height * BYTES_TO_DECODE
-            if needed > available_memory():
+            if needed > LITTLE_MEMORY and needed > available_memory():
                 raise UserError(
                     f"{path} does not fit into the memory that is free, of which it takes "
                     f"{needed / 1e9:.1f} GB: shrink it first."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import os
 import sys
@@ -19,20 +20,29 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch.optim import Optimizer
 
 from fast_style import runs, settings
-from fast_style.callbacks import ExportNetwork, KeepRun, KeepSettings, ValidationPictures
+from fast_style.callbacks import (
+    ExportNetwork,
+    KeepIfALoaderDies,
+    KeepRun,
+    KeepSettings,
+    ValidationPictures,
+    is_of_a_loader,
+)
 from fast_style.checkpoint import load_style
 from fast_style.errors import UserError
+from fast_style.files import replace_file
 from fast_style.graphs import CudaRecorder
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.module import StyleTransfer
 from fast_style.networks import at_strength
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.shell import readable
+from fast_style.shell import quote, readable
 from fast_style.stylizer import computes_in_bf16, find_device
 
 log = logging.getLogger(__name__)
@@ -80,6 +90,18 @@ def tune_for_cuda(network: ImageTransformer) -> None:
     """Lay a network out as tensor cores read it. Tests do this on a CPU: whatever is done to a
     network for CUDA belongs here."""
     network.to(memory_format=torch.channels_last)
+
+
+class WriteBeside(TorchCheckpointIO):
+    """Writes a checkpoint beside its place. Lightning stages it in /tmp, often another disk: a full
+    one would cut a good checkpoint off."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        replace_file(Path(path), content.getvalue())
 
 
 def why_not_recorded(trainer: pl.Trainer, wanted: bool) -> str | None:
@@ -136,6 +158,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     pl.seed_everything(cfg.seed, verbose=False)
     parts = runs.buildable(cfg)
+    log.info("looking for photos")
     data = instantiate(parts.data)
     network = instantiate(parts.model)
     if cfg.init is not None:
@@ -147,6 +170,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         runs.check_folder(cfg)
         runs.check_room(output_dir, network)
+    log.info("measuring the style of the painting")
     loss = instantiate(parts.loss)
     loss.measure_style(painting)
     module = StyleTransfer(network, loss, optimizer, cfg.seed)
@@ -159,12 +183,14 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     trainer = instantiate(
         parts.trainer,
         logger=logger or False,
+        plugins=[WriteBeside()],
         callbacks=[
             KeepSettings(),
             *filter(None, instantiate(parts.callbacks, _convert_="all").values()),
             ValidationPictures(painting),
             export,
             keep,
+            KeepIfALoaderDies(output_dir / runs.LAST, export),
         ],
     )
     if trainer.is_global_zero:
@@ -194,7 +220,18 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         # Lightning's advice: more loader processes, and a length for a loader that has no end.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         ckpt_path = runs.literal(cfg.ckpt_path) if cfg.ckpt_path is not None else None
-        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+        try:
+            trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+        except SystemExit as error:  # so Lightning ends at the second Ctrl-C
+            raise KeyboardInterrupt from error
+        except RuntimeError as error:
+            if not is_of_a_loader(error):
+                raise
+            raise UserError(
+                f"a process that loads photos died ({str(error).splitlines()[0]}), often for want "
+                f"of memory: go on with ckpt_path={quote(str(output_dir / runs.LAST))} and fewer "
+                "data.workers"
+            ) from error
     last = output_dir / runs.LAST
     keep.known["ended"] = True
     trainer.save_checkpoint(last)

@@ -1,22 +1,29 @@
 """What several test files need: loss network weights, photos and configurations."""
 
 import os
+
+import torch
+
+# Without a GPU, Triton's interpreter runs the kernels, if Triton is told before it is imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import absl.logging
 import hydra
 import numpy as np
 import pytest
-import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 from torchvision import models
 
 from fast_style.hydra_app import register_resolvers
+from fast_style.networks import kernels
 from fast_style.resources import CONF, usable_cores
 
 # Processes of pytest -n share the cores, and so do the programs that they start.
@@ -46,6 +53,16 @@ def torchvision_features(network: str) -> nn.Sequential:
             assert module.bias is not None
             nn.init.normal_(module.bias, std=0.1, generator=generator)
     return features.eval()
+
+
+@pytest.fixture
+def device() -> Iterator[str]:
+    """Where our kernels run: on the GPU or, without one, on the CPU by Triton's interpreter."""
+    if torch.cuda.is_available():
+        yield "cuda"
+    else:
+        with kernels.on_cpu():
+            yield "cpu"
 
 
 @pytest.fixture(scope="session")

@@ -945,11 +945,11 @@ class TestOpenErrors:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "p.png"
-        Image.fromarray(noise()).save(path)
-        needed = 8 * Image.open(path).width * Image.open(path).height
+        Image.new("RGB", (3000, 3000)).save(path)
+        needed = 8 * 3000 * 3000
         memory = psutil.virtual_memory()
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed))
-        open_picture(path)
+        assert open_picture(path).size == (3000, 3000)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed - 1))
         assert "memory that is free" in self.refused(path)
 

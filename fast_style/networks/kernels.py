@@ -30,13 +30,17 @@ AVAILABLE = importlib.util.find_spec("triton") is not None
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-# A program's tile: so many values, of up to so many channels. 64 channels in bfloat16 fill a line
-# of an H100's cache.
-TILE = 4096
-TILE_CHANNELS = 64
-# So many programs share a picture's sums, about four on each of an H100's 132 multiprocessors. A
-# constant, so that results do not depend on the GPU.
+# A program reads so many bytes at a time: two tiles of one half each in the backward passes.
+READ = 8192
+# Of each pixel, a line of an H100's cache.
+LINE = 128
+# So many programs share a picture, four on each of an H100's 132 multiprocessors: enough to keep
+# its memory busy if none takes more than its share of the registers. A constant, so that sums do
+# not depend on the GPU.
 PROGRAMS = 528
+MAX_REGISTERS = 128
+# ReLU's programs take so many values each.
+VALUES = 4096
 # Above all parts that a picture is split into.
 MAX_CHUNKS = 1024
 # Kernels count a picture's pixels in 32 bits.
@@ -260,11 +264,11 @@ def _launch_padded(x: Tensor, margin: int, skipped: int, channels: int) -> Tenso
     # In channels_last the alignment of pixels is known only if steps count whole pixels.
     if steps[1] != 1 or any(steps[axis] % unit for axis in (0, 2, 3)):
         unit = 1
-    block_p, block_c, groups = _tile(channels)
+    block_p, block_c, groups = _tile(x, channels, READ)
     _launch(
         "pad",
         x.device,
-        (groups * _parts(out.shape[2] * out.shape[3], block_p), count),
+        (_parts(out.shape[2] * out.shape[3], block_p), groups, count),
         x,
         out,
         height,
@@ -293,11 +297,11 @@ def _launch_padded_backward(gradient: Tensor, margin: int, skipped: int, channel
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     out = _unpadded_like(gradient, margin, skipped, channels)
     count, _, height, width = out.shape
-    block_p, block_c, groups = _tile(channels)
+    block_p, block_c, groups = _tile(gradient, channels, READ // 2)
     _launch(
         "unpad",
         gradient.device,
-        (groups * _parts(height * width, block_p), count),
+        (_parts(height * width, block_p), groups, count),
         gradient,
         out,
         height,
@@ -341,13 +345,13 @@ def _launch_normalized(
     x = x.contiguous(memory_format=torch.channels_last)
     out, statistics = _normalized_like(x, weight, bias, eps, relu, skip, margin, skipped)
     count, channels, height, width = x.shape
-    block_p, block_c, groups = _tile(channels)
+    block_p, block_c, groups = _tile(x, channels, READ)
     tiles, chunks = _split(height * width, block_p, groups * count)
     partials = x.new_empty((2, count, chunks, channels), dtype=torch.float32)
     _launch(
         "moments",
         x.device,
-        (groups * chunks, count),
+        (chunks, groups, count),
         x,
         partials,
         count,
@@ -361,7 +365,7 @@ def _launch_normalized(
     _launch(
         "merge_moments",
         x.device,
-        (_parts(channels, 8), count),
+        (1, _parts(channels, 8), count),
         partials,
         statistics,
         count,
@@ -382,7 +386,7 @@ def _launch_normalized(
     _launch(
         "normalize",
         x.device,
-        (groups * chunks, count),
+        (chunks, groups, count),
         x,
         statistics,
         weight.contiguous(),
@@ -449,7 +453,7 @@ def _launch_normalized_backward(
         if inset > 0:
             skip.zero_()
         inner = skip[:, :, inset : inset + height, inset : inset + width]
-    block_p, block_c, groups = _tile(channels)
+    block_p, block_c, groups = _tile(x, channels, READ // 2)
     tiles, chunks = _split(height * width, block_p, groups * count)
     partials = x.new_empty((2, count, chunks, channels), dtype=torch.float32)
     shape = {
@@ -463,7 +467,7 @@ def _launch_normalized_backward(
     _launch(
         "gradient_sums",
         x.device,
-        (groups * chunks, count),
+        (chunks, groups, count),
         gradient,
         x,
         statistics,
@@ -480,7 +484,7 @@ def _launch_normalized_backward(
     _launch(
         "merge_sums",
         x.device,
-        (_parts(channels, 8), count + 1),
+        (1, _parts(channels, 8), count + 1),
         partials,
         sums,
         count,
@@ -493,7 +497,7 @@ def _launch_normalized_backward(
     _launch(
         "normalize_backward",
         x.device,
-        (groups * chunks, count),
+        (chunks, groups, count),
         gradient,
         x,
         statistics,
@@ -518,13 +522,13 @@ def _launch_biased_relu(x: Tensor, bias: Tensor) -> None:
     _launch(
         "biased_relu",
         x.device,
-        (_parts(x.numel(), TILE),),
+        (_parts(x.numel(), VALUES),),
         x,
         bias.contiguous(),
         x.numel(),
         1 if last else x.shape[2] * x.shape[3],
         CHANNELS=x.shape[1],
-        BLOCK=TILE,
+        BLOCK=VALUES,
     )
 
 
@@ -535,12 +539,12 @@ def _launch_biased_relu_backward(gradient: Tensor, out: Tensor) -> Tensor:
     _launch(
         "relu_backward",
         out.device,
-        (_parts(out.numel(), TILE),),
+        (_parts(out.numel(), VALUES),),
         gradient.contiguous(memory_format=layout),
         out,
         result,
         out.numel(),
-        BLOCK=TILE,
+        BLOCK=VALUES,
     )
     return result
 
@@ -587,7 +591,8 @@ def _launch(
     name: str, device: torch.device, grid: tuple[int, ...], *arguments: Any, **options: Any
 ) -> None:
     kernel = getattr(_kernels(), name)
-    options["enable_fp_fusion"] = True  # the default depends on the version
+    options["maxnreg"] = MAX_REGISTERS
+    options["enable_fp_fusion"] = True  # the default depends on Triton's version
     if device.type == "cpu":
         kernel[grid](*arguments, **options)
     else:
@@ -623,10 +628,11 @@ def _in_pixels(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _tile(channels: int) -> tuple[int, int, int]:
-    """Pixels and channels of a tile, and how many tiles the channels take."""
-    block_c = min(1 << (channels - 1).bit_length(), TILE_CHANNELS)
-    return TILE // block_c, block_c, _parts(channels, block_c)
+def _tile(like: Tensor, channels: int, size: int) -> tuple[int, int, int]:
+    """Pixels and channels of a tile of so many bytes, and how many tiles the channels take."""
+    item = like.element_size()
+    block_c = min(1 << (channels - 1).bit_length(), LINE // item)
+    return size // item // block_c, block_c, _parts(channels, block_c)
 
 
 def _split(pixels: int, block_p: int, others: int) -> tuple[int, int]:

@@ -1,9 +1,10 @@
 """What `kernels` launches, in Triton's language. Triton takes long to import: import this late.
 
 Pictures lie in channels_last, a pixel's channels side by side. A program works on tiles of BLOCK_P
-pixels, counted row by row, and BLOCK_C channels. Offsets that count values take 64 bits; those that
-count a picture's pixels fit into 32. No program adds to what another wrote, so that the same input
-gives the same bits.
+pixels, counted row by row, and BLOCK_C channels; its three indices say which part of the picture,
+which channels and which sample. Offsets that count values take 64 bits; those that count a
+picture's pixels fit into 32. No program adds to what another wrote, so that the same input gives
+the same bits.
 
 Names in capitals are known when a kernel is compiled. Sizes are not (``do_not_specialize``), so
 that one compiled kernel serves pictures of all sizes.
@@ -25,23 +26,17 @@ SIZES = [
 
 
 @triton.jit
-def _my_channels(CHANNELS: tl.constexpr, BLOCK_C: tl.constexpr):
-    """This program's channels. Neighbouring programs share pixels, and so lines of memory."""
-    return tl.program_id(0) % tl.cdiv(CHANNELS, BLOCK_C) * BLOCK_C + tl.arange(0, BLOCK_C)
-
-
-@triton.jit
-def _my_part(CHANNELS: tl.constexpr, BLOCK_C: tl.constexpr):
-    """Which part of the picture is this program's."""
-    return tl.program_id(0) // tl.cdiv(CHANNELS, BLOCK_C)
-
-
-@triton.jit
 def _mirrored(outside, side, MARGIN: tl.constexpr, SKIPPED: tl.constexpr):
     """The row or column of a picture that a row or column of the padded picture repeats."""
     inside = outside - MARGIN
     inside = tl.where(inside < 0, SKIPPED - 1 - inside, inside)
     return tl.where(inside >= side, 2 * side - 1 - SKIPPED - inside, inside)
+
+
+@triton.jit
+def _values(pixels, channels, PITCH: tl.constexpr):
+    """Where the values of pixels lie that have PITCH channels."""
+    return pixels.to(tl.int64)[:, None] * PITCH + channels[None, :]
 
 
 @triton.jit
@@ -60,19 +55,19 @@ def _across(
     """Gradients at these rows of the padded picture, summed over the columns that repeat each of
     the picture's columns."""
     wide = width + 2 * MARGIN
-    starts = rows.to(tl.int64) * wide
-    at = (starts + (columns + MARGIN))[:, None] * PITCH + channels[None, :]
+    starts = rows * wide
+    at = _values(starts + columns + MARGIN, channels, PITCH)
     if near_sides:
         # All loads ahead of the first use: they wait for memory together.
         middle = tl.load(gradient + at, mask=inside, other=0.0)
         left = MARGIN - 1 + SKIPPED - columns
         there = inside & ((left >= 0) & (left < MARGIN))[:, None]
-        at = (starts + left)[:, None] * PITCH + channels[None, :]
-        on_left = tl.load(gradient + at, mask=there, other=0.0)
+        on_left = tl.load(gradient + _values(starts + left, channels, PITCH), mask=there, other=0.0)
         right = MARGIN + 2 * width - 1 - SKIPPED - columns
         there = inside & ((right >= width + MARGIN) & (right < wide))[:, None]
-        at = (starts + right)[:, None] * PITCH + channels[None, :]
-        on_right = tl.load(gradient + at, mask=there, other=0.0)
+        on_right = tl.load(
+            gradient + _values(starts + right, channels, PITCH), mask=there, other=0.0
+        )
         total = middle.to(tl.float32) + on_left.to(tl.float32) + on_right.to(tl.float32)
     else:
         total = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
@@ -101,7 +96,7 @@ def _folded(
     they read one gradient for each pixel.
     """
     if MARGIN == 0:
-        at = pixels.to(tl.int64)[:, None] * PITCH + channels[None, :]
+        at = _values(pixels, channels, PITCH)
         total = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
     else:
         last = tl.minimum(first + BLOCK_P, height * width) - 1
@@ -158,11 +153,11 @@ def pad(
 ):
     """The padded picture's CHANNELS, of which ``x`` has the first FILLED. Steps from sample to
     sample, row to row and column to column count UNIT values each."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1).to(tl.int64)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample = tl.program_id(2).to(tl.int64)
     wide = width + 2 * MARGIN
     area = (height + 2 * MARGIN) * wide
-    pixels = _my_part(CHANNELS, BLOCK_C) * BLOCK_P + tl.arange(0, BLOCK_P)
+    pixels = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     rows = _mirrored(pixels // wide, height, MARGIN, SKIPPED).to(tl.int64)
     columns = _mirrored(pixels % wide, width, MARGIN, SKIPPED).to(tl.int64)
     at = (sample * sample_step + rows * row_step + columns * column_step) * UNIT
@@ -172,7 +167,7 @@ def pad(
         mask=inside & (channels < FILLED)[None, :],
         other=0.0,
     )
-    there = (sample * area + pixels)[:, None] * CHANNELS + channels[None, :]
+    there = _values(sample * area + pixels, channels, CHANNELS)
     tl.store(out + there, value, mask=inside & (channels < CHANNELS)[None, :])
 
 
@@ -190,10 +185,10 @@ def unpad(
     BLOCK_C: tl.constexpr,
 ):
     """The gradient of what was padded, the first CHANNELS of PITCH."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1).to(tl.int64)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample = tl.program_id(2).to(tl.int64)
     area = height * width
-    first = _my_part(CHANNELS, BLOCK_C) * BLOCK_P
+    first = tl.program_id(0) * BLOCK_P
     pixels = first + tl.arange(0, BLOCK_P)
     inside = (pixels < area)[:, None] & (channels < CHANNELS)[None, :]
     padded_area = (height + 2 * MARGIN) * (width + 2 * MARGIN)
@@ -211,7 +206,7 @@ def unpad(
         MARGIN,
         SKIPPED,
     )
-    at = (sample * area + pixels)[:, None] * CHANNELS + channels[None, :]
+    at = _values(sample * area + pixels, channels, CHANNELS)
     tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
 
 
@@ -232,9 +227,9 @@ def moments(
     Each place in the tile keeps moments of its own (Welford 1962) from tile to tile; they are
     merged at the end (Chan, Golub and LeVeque 1983).
     """
-    channels = _my_channels(CHANNELS, BLOCK_C)
-    chunk = _my_part(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    chunk = tl.program_id(0)
+    sample = tl.program_id(2)
     known = (channels < CHANNELS)[None, :]
     places = chunk * tiles * BLOCK_P + tl.arange(0, BLOCK_P)
     start = x + sample.to(tl.int64) * pixels * CHANNELS
@@ -243,7 +238,7 @@ def moments(
     for tile in range(tiles):
         place = places + tile * BLOCK_P
         inside = (place < pixels)[:, None] & known
-        at = place.to(tl.int64)[:, None] * CHANNELS + channels[None, :]
+        at = _values(place, channels, CHANNELS)
         value = tl.load(start + at, mask=inside, other=0.0).to(tl.float32)
         difference = tl.where(inside, value - mean, 0.0)
         mean += difference * (1.0 / (tile + 1))
@@ -277,8 +272,8 @@ def merge_moments(
     CHUNKS: tl.constexpr,
 ):
     """Means of all chunks together, and the inverse of standard deviations."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample = tl.program_id(2)
     chunk = tl.arange(0, CHUNKS)
     inside = (chunk < chunks)[:, None] & (channels < CHANNELS)[None, :]
     at = (sample * chunks + chunk)[:, None] * CHANNELS + channels[None, :]
@@ -320,9 +315,9 @@ def normalize(
     BLOCK_C: tl.constexpr,
 ):
     """Scaled and shifted, then ReLU or a skip, then padded. Steps in ``skip`` count pixels."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
-    sample = tl.program_id(1)
+    sample = tl.program_id(2)
     mean = tl.load(statistics + sample * CHANNELS + channels, mask=known, other=0.0)
     inverse = tl.load(statistics + (samples + sample) * CHANNELS + channels, mask=known, other=0.0)
     scale = inverse * tl.load(weight + channels, mask=known, other=0.0).to(tl.float32)
@@ -332,22 +327,24 @@ def normalize(
     sample = sample.to(tl.int64)
     x += sample * height * width * CHANNELS
     out += sample * area * CHANNELS
-    first = _my_part(CHANNELS, BLOCK_C) * tiles * BLOCK_P
+    if skip is not None:
+        skip += sample * sample_step * CHANNELS
+    first = tl.program_id(0) * tiles * BLOCK_P
     for tile in range(tiles):
         # Backwards: the last that `moments` read is still in the cache.
         pixels = first + (tiles - 1 - tile) * BLOCK_P + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        rows = _mirrored(pixels // wide, height, MARGIN, SKIPPED).to(tl.int64)
+        rows = _mirrored(pixels // wide, height, MARGIN, SKIPPED)
         columns = _mirrored(pixels % wide, width, MARGIN, SKIPPED)
-        at = (rows * width + columns)[:, None] * CHANNELS + channels[None, :]
+        at = _values(rows * width + columns, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
         value = (value - mean[None, :]) * scale[None, :] + shift[None, :]
         if RELU:
             value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
         if skip is not None:
-            at = (sample * sample_step + rows * row_step + columns)[:, None] * CHANNELS
-            value += tl.load(skip + at + channels[None, :], mask=inside, other=0.0).to(tl.float32)
-        at = pixels.to(tl.int64)[:, None] * CHANNELS + channels[None, :]
+            at = _values(rows * row_step + columns, channels, CHANNELS)
+            value += tl.load(skip + at, mask=inside, other=0.0).to(tl.float32)
+        at = _values(pixels, channels, CHANNELS)
         tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
 
 
@@ -372,10 +369,10 @@ def gradient_sums(
     BLOCK_C: tl.constexpr,
 ):
     """Sums over each chunk of the gradient, and of the gradient times the normalized value."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
-    chunk = _my_part(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1)
+    chunk = tl.program_id(0)
+    sample = tl.program_id(2)
     mean = tl.load(statistics + sample * CHANNELS + channels, mask=known, other=0.0)
     inverse = tl.load(statistics + (samples + sample) * CHANNELS + channels, mask=known, other=0.0)
     scale = inverse * tl.load(weight + channels, mask=known, other=0.0).to(tl.float32)
@@ -390,7 +387,7 @@ def gradient_sums(
         first = (chunk * tiles + tile) * BLOCK_P
         pixels = first + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        at = pixels.to(tl.int64)[:, None] * CHANNELS + channels[None, :]
+        at = _values(pixels, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0)
         total = _folded(
             gradient,
@@ -411,6 +408,8 @@ def gradient_sums(
             total = tl.where(deviation * scale[None, :] + shift[None, :] > 0, total, 0.0)
         plain += total
         weighted += total * deviation
+    # Anew: kept through the loop, it would take registers that the loop needs.
+    inverse = tl.load(statistics + (samples + sample) * CHANNELS + channels, mask=known, other=0.0)
     at = (sample * chunks + chunk) * CHANNELS + channels
     tl.store(partials + at, tl.sum(plain, 0), mask=known)
     at += samples * chunks * CHANNELS
@@ -428,8 +427,8 @@ def merge_sums(
     CHUNKS: tl.constexpr,
 ):
     """Both sums over all chunks of each sample and, behind the last sample, over all samples."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
-    sample = tl.program_id(1)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample = tl.program_id(2)
     first = tl.where(sample < samples, sample * chunks, 0)
     last = tl.where(sample < samples, first + chunks, samples * chunks)
     plain = tl.zeros([CHUNKS, BLOCK_C], tl.float32)
@@ -471,9 +470,9 @@ def normalize_backward(
     BLOCK_C: tl.constexpr,
 ):
     """Gradients of what was normalized and of the skip. Steps in ``skip_out`` count pixels."""
-    channels = _my_channels(CHANNELS, BLOCK_C)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
-    sample = tl.program_id(1)
+    sample = tl.program_id(2)
     mine = sample * CHANNELS + channels
     mean = tl.load(statistics + mine, mask=known, other=0.0)
     inverse = tl.load(statistics + samples * CHANNELS + mine, mask=known, other=0.0)
@@ -488,12 +487,14 @@ def normalize_backward(
     x += sample * area * CHANNELS
     out += sample * area * CHANNELS
     gradient += sample * padded_area * CHANNELS
+    if skip_out is not None:
+        skip_out += sample * sample_step * CHANNELS
     for tile in range(tiles):
         # Backwards, as in `normalize`.
-        first = ((_my_part(CHANNELS, BLOCK_C) + 1) * tiles - 1 - tile) * BLOCK_P
+        first = ((tl.program_id(0) + 1) * tiles - 1 - tile) * BLOCK_P
         pixels = first + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        at = pixels.to(tl.int64)[:, None] * CHANNELS + channels[None, :]
+        at = _values(pixels, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0)
         total = _folded(
             gradient,
@@ -515,9 +516,7 @@ def normalize_backward(
         change = scale[None, :] * (total - plain[None, :] - deviation * weighted[None, :])
         tl.store(out + at, change.to(out.dtype.element_ty), mask=inside)
         if skip_out is not None:
-            rows = (pixels // width).to(tl.int64)
-            at = sample * sample_step + rows * row_step + pixels % width
-            at = at[:, None] * CHANNELS + channels[None, :]
+            at = _values(pixels // width * row_step + pixels % width, channels, CHANNELS)
             tl.store(skip_out + at, total.to(skip_out.dtype.element_ty), mask=inside)
 
 
