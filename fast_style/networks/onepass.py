@@ -20,7 +20,7 @@ class OnePass:
     Args:
         network: not adjustable. It is moved to the device, for good.
         device: where to compute.
-        dtype: in which to compute. Levels and grain are added in float32 or exactly.
+        dtype: in which the network computes.
     """
 
     def __init__(self, network: ImageTransformer, device: torch.device, dtype: torch.dtype) -> None:
@@ -37,9 +37,7 @@ class OnePass:
             Of the same shape and kind.
         """
         photo = levels.permute(2, 0, 1).unsqueeze(0)
-        # In 16 bits: half precision has no room for the grain on a bright picture.
-        grained = photo + tensor_grain(self._tiles, 0, *photo.shape[-2:])
-        stylized = self._painted(grained).float().mul_(255).round_()
+        stylized = self._painted(photo.float()).float().mul_(255).round_()
         rows = stylized.to(torch.uint8, memory_format=torch.channels_last)
         return rows[0].permute(1, 2, 0)
 
@@ -49,13 +47,14 @@ class OnePass:
         Returns:
             Of the same shape, in the dtype that computes.
         """
-        grained = photos.float() * 255
-        grained += tensor_grain(self._tiles, 0, *photos.shape[-2:])
-        return self._painted(grained)
+        return self._painted(photos.float() * 255)
 
-    def _painted(self, grained: Tensor) -> Tensor:
-        given = grained.clamp_(0, 255).div(255)
-        return self.network(given.to(self.dtype, memory_format=torch.channels_last))
+    def _painted(self, levels: Tensor) -> Tensor:
+        """Of float32 levels, which change."""
+        # Not in half precision, which has no room for the grain on a bright picture.
+        levels += tensor_grain(self._tiles, 0, *levels.shape[-2:])
+        photos = levels.clamp_(0, 255).div_(255)
+        return self.network(photos.to(self.dtype, memory_format=torch.channels_last))
 
 
 def _derive_kernels(network: ImageTransformer) -> None:
