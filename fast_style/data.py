@@ -87,7 +87,7 @@ class ContentData(pl.LightningDataModule):
             sampler=self._sampler(trainer.global_step),
             num_workers=self.workers,
             collate_fn=_collate,
-            worker_init_fn=_leave_signals_alone,
+            worker_init_fn=_outlive_signals,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
         )
@@ -292,12 +292,17 @@ def _to_uint8(levels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(with_grain(levels)).permute(2, 0, 1).contiguous()
 
 
-def _leave_signals_alone(worker: int) -> None:
-    """Ctrl-C goes to all processes of a terminal. The loader's go on: the training process ends the
-    step at hand, and then them."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows lacks the last
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+GRACE = 10  # s that a loader's process works on after SIGTERM
+
+
+def _outlive_signals(worker: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP often go to a whole process group. The loader's processes go on,
+    so that the training process can end the step at hand; it ends them then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # Windows has neither of these
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Not ignored: a process that exits waits for children that it sent this signal.
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, list[str]]:

@@ -3,10 +3,16 @@ drawings and screenshots, a network finds nothing to paint on and leaves a singl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def with_grain(levels: NDArray[np.uint8], top: int = 0) -> NDArray[np.uint8]:
@@ -34,6 +40,26 @@ def grain(top: int, bottom: int, width: int) -> NDArray[np.int8]:
 def _repeated(tile: NDArray[np.int8], top: int, bottom: int, width: int) -> NDArray[np.int8]:
     rows = tile[np.arange(top, bottom) % tile.shape[0]]
     return np.tile(rows, -(-width // tile.shape[1]))[:, :width]
+
+
+def tiles_on(device: torch.device) -> list[Tensor]:
+    """What `tensor_grain` is made of, for any size of picture."""
+    import torch  # takes seconds: a CPU stylizes without it
+
+    return [torch.from_numpy(tile).to(device) for tile in _tiles()]
+
+
+def tensor_grain(tiles: Sequence[Tensor], top: int, bottom: int, width: int) -> Tensor:
+    """`grain` as an int8 tensor on the tiles' device, ``(bottom - top, width)``."""
+    first, second = (_repeated_tensor(tile, top, bottom, width) for tile in tiles)
+    return (first + second).remainder_(3).sub_(1)
+
+
+def _repeated_tensor(tile: Tensor, top: int, bottom: int, width: int) -> Tensor:
+    above = top % tile.shape[0]
+    rows = above + bottom - top
+    repeated = tile.repeat(-(-rows // tile.shape[0]), -(-width // tile.shape[1]))
+    return repeated[above:rows, :width]
 
 
 @cache

@@ -18,6 +18,8 @@ from torch import Tensor
 Result = TypeVar("Result")  # a tensor, or a mapping or sequence of tensors
 Body = Callable[..., Result]
 
+_RECORDING = threading.Lock()  # PyTorch records one graph at a time in a process
+
 
 class Recorder(Protocol):
     """What records and replays for `Graphed`; `CudaRecorder` where there is CUDA."""
@@ -69,9 +71,12 @@ class CudaRecorder:
         if not self._alive:  # PyTorch refuses a pool that no graph holds any longer
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Other threads, as those that pin memory, may call CUDA meanwhile.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        # Other threads, as those that pin memory, may call CUDA meanwhile, but record nothing.
+        with (
+            _RECORDING,
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
         ):
             outputs = body()
         self._alive.add(graph)

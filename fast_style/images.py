@@ -931,6 +931,30 @@ def to_picture(tensor: torch.Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
+def fetching(levels: torch.Tensor) -> Callable[[], Image.Image]:
+    """Begin to fetch ``(H, W, 3)`` uint8 from a device: of CUDA's, nobody waits for that yet.
+
+    Returns:
+        What waits for the picture and gives it, on any thread.
+    """
+    import torch  # takes seconds: the command line shall start without it
+
+    if levels.device.type != "cuda":
+        picture = Image.fromarray(levels.cpu().numpy())
+        return lambda: picture
+    arriving = torch.empty(levels.shape, dtype=torch.uint8, pin_memory=True)
+    arriving.copy_(levels, non_blocking=True)
+    # Threads that wait sleep, and leave the cores to those that read and write files.
+    arrived = torch.cuda.Event(blocking=True)
+    arrived.record(torch.cuda.current_stream(levels.device))
+
+    def fetch() -> Image.Image:
+        arrived.synchronize()
+        return Image.fromarray(arriving.numpy())
+
+    return fetch
+
+
 def _listed(names: Iterable[str]) -> str:
     *others, last = sorted(names)
     return f"{', '.join(others)} or {last}"

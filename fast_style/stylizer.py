@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,8 +20,7 @@ from PIL import Image
 
 from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
-from fast_style.grain import grain
-from fast_style.images import upright_rgb
+from fast_style.images import fetching, upright_rgb
 from fast_style.networks import MARGIN, MIN_SIDE
 from fast_style.resources import available_memory, short_of_memory, usable_cores
 
@@ -92,10 +91,15 @@ class Stylizer:
         else:
             import torch
 
-            bf16 = not self._exactly and computes_in_bf16(torch.device(self.device))
-            self._dtype = torch.bfloat16 if bf16 else torch.float32
-            self._network = self._style.network().to(self.device, self._dtype)
-            self._network.to(memory_format=torch.channels_last)
+            from fast_style.graphs import CudaRecorder, GraphCache
+            from fast_style.networks.onepass import OnePass
+
+            place = torch.device(self.device)
+            bf16 = not self._exactly and computes_in_bf16(place)
+            dtype = torch.bfloat16 if bf16 else torch.float32
+            self._pass = OnePass(self._style.network(), place, dtype)
+            self._pinned = place.type == "cuda"
+            self._graphs = GraphCache(CudaRecorder(place)) if place.type == "cuda" else None
             # Faster than a core reads and writes files.
             self.files_at_once = min(usable_cores(), 16)
         self.precision = "bfloat16" if bf16 else "float32"
@@ -132,7 +136,7 @@ class Stylizer:
         if self.device == "cpu":
             stylized = self._tensors_on_cpu(picture)
         else:
-            stylized = self._on_gpu(lambda: picture.detach().to(self.device).float() * 255)
+            stylized = self._on_gpu(self._pass.photos, picture.detach, len(picture), width, height)
         if stylized is None:
             raise UserError(
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
@@ -169,8 +173,9 @@ class Stylizer:
     def _in_one_pass(self, photo: Image.Image) -> Fetch | None:
         """What gives the picture that the network paints, or None where memory is short of it."""
         if self.device != "cpu":
-            stylized = self._on_gpu(lambda: _sent(photo, self.device))
-            fetch = None if stylized is None else _fetching(stylized)
+            send = partial(_in_memory, photo, self._pinned)
+            levels = self._on_gpu(self._pass.levels, send, 1, *photo.size)
+            fetch = None if levels is None else fetching(levels)
         else:
             painted = self._on_cpu(np.asarray(photo))
             fetch = None if painted is None else _at_hand(Image.fromarray(painted))
@@ -184,7 +189,9 @@ class Stylizer:
 
         from fast_style.networks.streaming import layer_bytes, stylize_in_bands
 
-        network = self._style.network()
+        if self.device != "cpu":
+            self._forget_graphs()
+        network = self._style.network().to(self.device)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         # Not many processors multiply bf16, but all can keep it.
         kept_in = torch.float32 if self._exactly else torch.bfloat16
@@ -227,24 +234,47 @@ class Stylizer:
             target[:] = painted
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
-    def _on_gpu(self, send: Callable[[], Tensor]) -> Tensor | None:
-        """What the network paints of the ``(N, 3, H, W)`` in [0, 255] that is sent, in [0, 1], or
-        None where memory is short of it, or a layer has more than `MOST_VALUES`."""
+    def _on_gpu(
+        self,
+        paint: Callable[[Tensor], Tensor],
+        send: Callable[[], Tensor],
+        count: int,
+        width: int,
+        height: int,
+    ) -> Tensor | None:
+        """What a method of `OnePass` paints of so many pictures of this size, or None where memory
+        is short of it, or a layer has more than `MOST_VALUES`."""
         import torch
 
-        try:
-            # What inference_mode gives could be neither changed nor learned from.
-            with torch.no_grad():
-                levels = send()
-                height, width = (side + 2 * (MARGIN + 1) for side in levels.shape[-2:])
-                if len(levels) * self._full_width * height * width > MOST_VALUES:
-                    return None
-                # In float32: on a bright picture, half precision has no room for the grain.
-                grained = levels.float() + _grain_on(levels.device, *levels.shape[-2:])
-                given = grained.clamp_(0, 255).div_(255).to(self._dtype)
-                return self._network(given.contiguous(memory_format=torch.channels_last))
-        except torch.OutOfMemoryError:
+        padded = (width + 2 * (MARGIN + 1)) * (height + 2 * (MARGIN + 1))
+        if count * self._full_width * padded > MOST_VALUES:
             return None
+        given = send()
+
+        def eagerly() -> Tensor:
+            return paint(given.to(self.device, non_blocking=self._pinned))
+
+        graphs, first = self._graphs, eagerly
+        if graphs is not None and count * width * height <= MOST_PIXELS_IN_GRAPH:
+            first = partial(graphs, paint, given)
+        # What inference_mode gives could be neither changed nor learned from.
+        with torch.no_grad():
+            for attempt in (first, eagerly):
+                try:
+                    return attempt()
+                except torch.OutOfMemoryError:
+                    self._forget_graphs()
+                except RuntimeError as error:
+                    if attempt is eagerly:
+                        raise
+                    reason = str(error).partition("\n")[0]
+                    log.warning("stylizing goes on without CUDA graphs, slower: %s", reason)
+                    self._graphs = None
+        return None
+
+    def _forget_graphs(self) -> None:
+        if self._graphs is not None:
+            self._graphs.clear()
 
     def _on_cpu(self, photo: Array) -> Array | None:
         """What the network paints of ``(H, W, 3)`` in one pass, or None where memory is short of
@@ -260,40 +290,14 @@ class Stylizer:
             raise
 
 
-@lru_cache(maxsize=1)  # the pictures of a folder are mostly of one size
-def _grain_on(device: torch.device, height: int, width: int) -> Tensor:
+def _in_memory(photo: Image.Image, pinned: bool) -> Tensor:
+    """``(H, W, 3)`` uint8. A copy from pinned memory to CUDA is waited for by nobody; PyTorch keeps
+    such memory for the next picture, as it takes long to get."""
     import torch
 
-    return torch.from_numpy(grain(0, height, width)).to(device)
-
-
-def _sent(photo: Image.Image, device: str) -> Tensor:
-    """``(1, 3, H, W)`` uint8 on a GPU. As bytes: of floats, four times as much would be sent."""
-    import torch
-
-    # From pinned memory, CUDA takes it when its turn comes, and nobody waits for that.
-    pinned = device.startswith("cuda")
     levels = torch.empty((photo.height, photo.width, 3), dtype=torch.uint8, pin_memory=pinned)
     levels.numpy()[:] = np.asarray(photo)
-    return levels.to(device, non_blocking=pinned).permute(2, 0, 1).unsqueeze(0)
-
-
-def _fetching(stylized: Tensor) -> Fetch:
-    """Begin to fetch ``(1, 3, H, W)`` in [0, 1] from a GPU."""
-    import torch
-
-    levels = stylized[0].float().mul_(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous()
-    if levels.device.type != "cuda":
-        return _at_hand(Image.fromarray(levels.cpu().numpy()))
-    arriving = torch.empty(levels.shape, dtype=torch.uint8, pin_memory=True)
-    arriving.copy_(levels, non_blocking=True)
-    arrived = torch.cuda.current_stream(levels.device).record_event()
-
-    def fetch() -> Image.Image:
-        arrived.synchronize()
-        return Image.fromarray(arriving.numpy())
-
-    return fetch
+    return levels
 
 
 def _at_hand(picture: Image.Image) -> Fetch:
@@ -341,6 +345,10 @@ BYTES_IN_FLOAT32 = 14
 
 # In the first layer, at 67 megapixels. Not all of PyTorch's kernels for GPUs count further.
 MOST_VALUES = 2**31 - 1
+
+# In pictures of which a graph is kept: of larger ones the GPU takes longer than the process does to
+# tell it what to do, and a graph would hold gigabytes.
+MOST_PIXELS_IN_GRAPH = 2**23
 
 # For the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000

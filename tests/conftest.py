@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import absl.logging
 import hydra
@@ -19,7 +20,9 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torchvision import models
 
 from fast_style.hydra_app import register_resolvers
@@ -131,3 +134,28 @@ def compose() -> Callable[..., DictConfig]:
             return hydra.compose("train", ["output_dir=run", *overrides])
 
     return compose
+
+
+class Dispatched(TorchDispatchMode):
+    """Notes what a device is told to do: `launches`, by operation, without views and without asking
+    for memory; and `moves`, the operations from one device to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches: list[str] = []
+        self.moves: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.namespace != "prim" and not func.is_view and "empty" not in func.__name__:
+            self.launches.append(str(func))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+        # Plain numbers, as tensors of no dimension, travel with the launch.
+        if len({x.device.type for x in tensors if x.ndim}) > 1:
+            self.moves.append(f"{func} {[tuple(x.shape) for x in tensors]}")
+        return result
+
+
+@pytest.fixture
+def dispatched() -> Dispatched:
+    return Dispatched()

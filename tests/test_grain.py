@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from fast_style import Stylizer
 from fast_style.checkpoint import shipped_styles
-from fast_style.grain import grain, with_grain
+from fast_style.grain import grain, tensor_grain, tiles_on, with_grain
 
 
 def test_three_values_as_often() -> None:
@@ -17,6 +18,15 @@ def test_three_values_as_often() -> None:
 
 def test_any_rows_are_those_of_the_whole() -> None:
     np.testing.assert_array_equal(grain(250, 700, 40), grain(0, 700, 40)[250:])
+
+
+@pytest.mark.parametrize(
+    ("top", "bottom", "width"), [(0, 1, 1), (0, 600, 700), (250, 700, 40), (263, 264, 269)]
+)
+def test_tensors_have_the_same(top: int, bottom: int, width: int) -> None:
+    found = tensor_grain(tiles_on(torch.device("cpu")), top, bottom, width)
+    assert found.dtype == torch.int8
+    np.testing.assert_array_equal(found.numpy(), grain(top, bottom, width))
 
 
 def test_it_does_not_repeat() -> None:

