@@ -597,9 +597,14 @@ def measure_repeats(task: dict[str, Any]) -> dict[str, float]:
         return _network_weights(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
     first = weights("first")
+    [middle] = (
+        path
+        for path in (Path(task["folder"]) / "first").glob("step=*.ckpt")
+        if torch.load(path, map_location="cpu", weights_only=True)["global_step"] == 10
+    )
     others = {
         "repeated": weights("repeated"),
-        "resumed": weights("resumed", resume=Path(task["folder"]) / "first" / "step=10.ckpt"),
+        "resumed": weights("resumed", resume=middle),
         "eager": weights("eager", "cuda_graphs=false"),
     }
     start = load_style(BASE).network.state_dict()
