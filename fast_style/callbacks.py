@@ -2,13 +2,16 @@
 
 import logging
 import math
+import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ProgressBar
@@ -18,7 +21,9 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.module import StyleTransfer
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.runs import KNOWN
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +69,18 @@ class Schedule(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        done = self._agreed(trainer)
+        factor = self.factor(self._agreed(trainer))
         for group, base in zip(_groups(trainer), self.base, strict=True):
-            group["lr"] = base * self.factor(done)
-        # Of a float Lightning would make a tensor on the CPU, and wait until a GPU has taken it.
-        rate = torch.full((), _groups(trainer)[0]["lr"], device=pl_module.device)
-        pl_module.log("train/learning_rate", rate)
+            # In the float32 of recorded steps, so that others are the same.
+            rate = float(np.float32(base * factor))
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if cast(StyleTransfer, pl_module).logs_this_step():
+            # Of a float Lightning would make a tensor on the CPU, and wait until a GPU took it.
+            shown = torch.full((), self.base[0] * factor, device=pl_module.device)
+            pl_module.log("train/learning_rate", shown)
 
     def on_train_batch_end(
         self,
@@ -99,7 +110,7 @@ class Schedule(Callback):
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
     for group in groups:
-        group.setdefault("initial_lr", group["lr"])
+        group.setdefault("initial_lr", float(group["lr"]))
     return groups
 
 
@@ -108,10 +119,12 @@ def _schedule(trainer: pl.Trainer) -> Schedule:
 
 
 class Throughput(Callback):
-    """Logs images per second, of all processes together, and where the time goes: what share of it,
-    since the last log, the device spent on the forward pass (network and losses), the backward
-    pass, the optimiser, and waiting for data or whatever else happens between steps. Looks at the
-    validation photos do not count."""
+    """Logs images per second, of all processes together, and where the time goes.
+
+    The shares are those of the device's time since the last log: the forward pass (network and
+    losses), the backward pass and the optimiser, or the whole step where it is recorded; and
+    waiting for data, or whatever else happens between steps. Looks at the validation photos do not
+    count."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.every = trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -128,10 +141,12 @@ class Throughput(Callback):
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        self._mark(trainer, "forward")
+        if cast(StyleTransfer, pl_module).recorder is None:
+            self._mark(trainer, "forward")
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._mark(trainer, "backward")
+        if cast(StyleTransfer, pl_module).recorder is None:
+            self._mark(trainer, "backward")
 
     def on_train_batch_end(
         self,
@@ -141,11 +156,13 @@ class Throughput(Callback):
         batch: Tensor,
         batch_idx: int,
     ) -> None:
-        self._mark(trainer, "optimizer")
+        recorded = cast(StyleTransfer, pl_module).recorder is not None
+        self._mark(trainer, "step" if recorded else "optimizer")
         self.images += len(batch) * trainer.world_size
         if trainer.global_step % self.every:
             return
-        seconds = dict.fromkeys(("waiting_for_data", "forward", "backward", "optimizer"), 0.0)
+        phases = ("step",) if recorded else ("forward", "backward", "optimizer")
+        seconds = dict.fromkeys(("waiting_for_data", *phases), 0.0)
         for (_, begin), (phase, end) in zip(self.marks, self.marks[1:], strict=False):
             if phase in seconds:
                 seconds[phase] += _seconds_between(begin, end)
@@ -299,7 +316,12 @@ class ExportNetwork(Callback):
         self.recipe = recipe
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if not trainer.sanity_checking:
+            self.write(trainer, pl_module)
+
+    def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the network as it is now."""
+        if not trainer.is_global_zero:
             return
         losses = {
             name: round(float(value), 6)
@@ -314,18 +336,25 @@ class ExportNetwork(Callback):
 
 
 class StopCleanly(Callback):
-    """Ctrl-C (or SIGTERM) ends the run after the step at hand, with everything written; a second
-    one ends it at once."""
+    """Ctrl-C (or SIGTERM, or a closed terminal's SIGHUP) ends the run after the step at hand, with
+    everything written; a second one ends it at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self.previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._request)
+        self.previous = {
+            number: signal.signal(number, self._request)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        # Under nohup it is ignored, and stays so.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self.previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        if hasattr(signal, "SIGHUP") and number == signal.SIGHUP:
+            _leave_terminal()
         log.warning("stopping after this step; once more to stop at once")
         self.requested = True
         self._restore()
@@ -348,3 +377,75 @@ class StopCleanly(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
+
+
+class KeepIfALoaderDies(Callback):
+    """Writes checkpoint and network when a process that loads photos was killed, as by a system
+    that is short of memory: all steps up to then were good.
+
+    Args:
+        last: the checkpoint, replaced.
+        export: writes the network.
+    """
+
+    def __init__(self, last: Path, export: ExportNetwork) -> None:
+        self.last = last
+        self.export = export
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if is_of_a_loader(exception) and trainer.global_step:
+            trainer.save_checkpoint(self.last)
+            self.export.write(trainer, pl_module)
+
+
+def is_of_a_loader(error: BaseException) -> bool:
+    """Whether that is what PyTorch raises when a loader's process dies."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def _leave_terminal() -> None:
+    """Write to nowhere what would go to a terminal that is closed: each line would be an error."""
+    for stream in (1, 2):
+        try:
+            closed = stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream)
+        except OSError:
+            continue
+        if closed:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream)
+            os.close(nowhere)
+
+
+class KeepRun(Callback):
+    """Writes into each checkpoint what its run is, so that it can be gone on with by itself.
+
+    Args:
+        known: see `fast_style.runs.remember`; ``ended`` is added when the run is over.
+    """
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self.known = known | {"ended": False}
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KNOWN] = dict(self.known)
+
+
+class KeepSettings(Callback):
+    """Gives a run that is gone on with the optimiser's settings of now, where a checkpoint would
+    bring back those of then. Comes ahead of `Schedule`, which reads the learning rates."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.settings = [
+            [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            for groups in (optimizer.param_groups for optimizer in trainer.optimizers)
+        ]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for optimizer, groups in zip(trainer.optimizers, self.settings, strict=True):
+            for group, settings in zip(optimizer.param_groups, groups, strict=True):
+                group.update(settings)
+                group["initial_lr"] = settings["lr"]

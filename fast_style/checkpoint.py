@@ -5,12 +5,14 @@ PyTorch is imported only where a network is built: a CPU stylizes without it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fast_style.errors import UserError
+from fast_style.files import replace_file
+from fast_style.images import is_picture
 from fast_style.networks import at_strength
 from fast_style.resources import CHECKPOINTS
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from fast_style.networks.transformer import ImageTransformer
 
 FORMAT = "fast_style/1"
+CHECKSUM = "sha256"  # of the file without this key; files of before have none
 
 
 @dataclass
@@ -103,7 +108,8 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     """
     with np.errstate(over="ignore"):  # told below
         tensors = {
-            name: tensor.detach().cpu().numpy().astype(np.float16)
+            # safetensors writes memory as it lies: in C order, whatever the tensor's layout is.
+            name: tensor.detach().cpu().numpy().astype(np.float16, order="C")
             for name, tensor in style.network.state_dict().items()
         }
     broken = _not_finite(tensors)
@@ -119,18 +125,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
         "recipe": json.dumps(style.recipe),
         "losses": json.dumps(style.losses),
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(_sorted_header(save(tensors, metadata)))
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): choose another place"
-        ) from error
+    replace_file(path, _with_checksum(save(tensors, metadata)))
 
 
 def _not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
@@ -138,12 +133,32 @@ def _not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
     return next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
 
 
-def _sorted_header(file: bytes) -> bytes:
-    """safetensors writes metadata in an order of chance; in order, equal runs give equal files."""
+def _with_checksum(file: bytes) -> bytes:
+    """With a header in order: safetensors writes metadata in an order of chance, and equal runs
+    shall give equal files."""
     end = 8 + int.from_bytes(file[:8], "little")
-    header = json.dumps(json.loads(file[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header = json.loads(file[8:end])
+    digest = hashlib.sha256(_header(header) + file[end:])
+    header["__metadata__"][CHECKSUM] = digest.hexdigest()
+    return _header(header) + file[end:]
+
+
+def _header(content: dict[str, Any]) -> bytes:
+    header = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + file[end:]
+    return len(header).to_bytes(8, "little") + header
+
+
+def _is_intact(file: BinaryIO) -> bool:
+    """Whether a file has the checksum that it was written with, or none."""
+    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    expected = header["__metadata__"].pop(CHECKSUM, None)
+    if expected is None:
+        return True
+    digest = hashlib.sha256(_header(header))
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest() == expected
 
 
 def find_style(style: str | Path) -> Path:
@@ -158,6 +173,10 @@ def find_style(style: str | Path) -> Path:
         return path
     if shipped.is_file():
         return shipped
+    if re.match(r"(https?|ftp|s3|gs):/", str(style), re.IGNORECASE):
+        raise UserError(
+            f"style '{style}' is an address, not a file: download it first, and name the file"
+        )
     names = ", ".join(shipped_styles()) or "none yet"
     raise UserError(
         f"style '{style}' is neither a file nor a shipped style: give a .safetensors that training "
@@ -184,8 +203,8 @@ def read_style(style: str | Path) -> StyleFile:
     """Read a style by name or path, without PyTorch. Nothing in the file is executed.
 
     Raises:
-        UserError: if it is missing, no safetensors file, not one of ours, or if its tensors are not
-            those of the network that it says it holds.
+        UserError: if it is missing, no safetensors file, not one of ours, if its tensors are not
+            those of the network that it says it holds, or if it was changed since it was written.
     """
     path = find_style(style)
     try:
@@ -221,7 +240,18 @@ def read_style(style: str | Path) -> StyleFile:
             recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
             if not isinstance(recipe, dict) or not isinstance(losses, dict):
                 raise ValueError("recipe and losses must be tables")
+        with path.open("rb") as content:
+            if not _is_intact(content):
+                raise UserError(
+                    f"{path} is not as it was written, a part of it is damaged: copy it again"
+                )
     except (SafetensorError, OSError) as error:
+        if is_picture(path):
+            raise UserError(
+                f"{path} is a picture, and --style takes a trained network: train one first with "
+                f"`fast-style train style={path} data.dir=PHOTOS`, or go without by "
+                f"`fast-style optimize PHOTO {path}`"
+            ) from error
         raise UserError(
             f"{path} is no safetensors file ({error}): give the .safetensors that training wrote "
             "(a .ckpt only resumes training)"

@@ -5,18 +5,23 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
 from fast_style.errors import UserError
+from fast_style.shell import program, quote, readable, with_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tqdm import tqdm
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
@@ -24,7 +29,8 @@ INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
 
 
 def _complain(error: UserError) -> None:
-    click.echo(f"fast-style: {error}", err=True)
+    lines = [readable(line) for line in str(error).splitlines()]
+    click.echo("fast-style: " + "\n".join(lines), err=True)
 
 
 class OneSentence(click.Group):
@@ -39,7 +45,74 @@ class OneSentence(click.Group):
             if error.filename is None:  # not about a file that the user could do something about
                 raise
             _complain(UserError(f"{error.filename}: {error.strerror}; name another file or folder"))
+        except Exception as error:
+            from fast_style.resources import short_of_memory
+
+            if not short_of_memory(error):
+                raise
+            _complain(
+                UserError(
+                    "memory does not suffice for this: make pictures smaller with --size, close "
+                    "other programs, or allow this one more"
+                )
+            )
         sys.exit(WRONG_INPUT)
+
+
+class _Notes(logging.Handler):
+    """What the package logs, as sentences on standard error, above progress bars, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        sentence = record.getMessage()
+        if sentence not in self.shown:
+            self.shown.add(sentence)
+            tqdm.write(f"fast-style: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def _notes_shown() -> Iterator[None]:
+    notes = _Notes()
+    log = logging.getLogger("fast_style")
+    log.addHandler(notes)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.propagate = True
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the program at once. In the usual way, it would wait for threads that go on with
+    a large picture."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from fast_style.images import remove_unfinished
+
+        remove_unfinished()
+        click.echo("fast-style: stopped; what was written before is complete", err=True)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+class _Fraction(click.FloatRange):
+    """A range that not-a-number is not in."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 @click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,45 +154,49 @@ def train(ctx: click.Context) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Train so many steps, however long it takes.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
-    default=4.0,
-    show_default=True,
+    type=_Fraction(0, min_open=True),
+    show_default="1 on an NVIDIA GPU, 4 without",
     help="Train so long, unless --steps is given.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True
 )
+@click.option("--overwrite", is_flag=True, help="Replace the run that the folder holds.")
 def demo(
     photos: tuple[Path, ...],
     style: str,
     content: Path | None,
     steps: int | None,
-    minutes: float,
+    minutes: float | None,
     seed: int,
     out: Path,
+    overwrite: bool,
 ) -> None:
     """Train on one painting and stylize some photos, in minutes, with nothing else needed.
 
-    PHOTOS are stylized beside the bundled ones. Two runs with the same --steps and --seed make the
-    same network, bit for bit, on one machine.
+    An NVIDIA GPU trains by experiment=gpu, any other device by experiment=quickstart. PHOTOS are
+    stylized beside the bundled ones. Two runs with the same --steps and --seed make the same
+    network, bit for bit, on one machine.
     """
-    click.echo(
-        f"Training a network for {style} on {content or 'dead leaves'}, "
-        + (f"{steps} steps" if steps else f"{minutes:g} minutes")
-        + f"; Ctrl-C stops early and keeps what there is.\nWatch: tensorboard --logdir {out}"
-    )
-    from fast_style.demo import run_demo
+    from fast_style.demo import default_minutes, has_cuda, run_demo
 
-    made = run_demo(out, style, content, photos, steps, minutes, seed)
-    network = made.training.network
+    minutes = default_minutes(has_cuda()) if minutes is None else minutes
+    length = f"{steps} steps" if steps else f"{minutes:g} minute{'s' * (minutes != 1)}"
     click.echo(
-        f"\nPhotos above, the network's pictures below:  {made.sheet}\n"
-        f"The trained network, one file:               {network}\n\n"
+        f"Training a network for {readable(style)} on {readable(str(content or 'dead leaves'))}, "
+        f"{length}; Ctrl-C stops early and keeps what there is.\n"
+        f"Watch: {program('tensorboard')} --logdir {quote(out)}"
+    )
+    made = run_demo(out, style, content, photos, steps, minutes, seed, overwrite)
+    network, called = made.training.network, program()
+    click.echo(
+        f"\nPhotos above, the network's pictures below:  {readable(str(made.sheet))}\n"
+        f"The trained network, one file:               {readable(str(network))}\n\n"
         "Next:\n"
-        f"  fast-style stylize YOUR_PHOTO.jpg --style {network}\n"
-        "  fast-style demo --style YOUR_PAINTING.jpg -o mine\n"
-        "  fast-style train style=YOUR_PAINTING.jpg data.dir=FOLDER_OF_PHOTOS loss=vgg16"
+        f"  {called} stylize YOUR_PHOTO.jpg --style {quote(network)}\n"
+        f"  {called} demo --style YOUR_PAINTING.jpg -o mine\n"
+        f"  {called} train style=YOUR_PAINTING.jpg data.dir=FOLDER_OF_PHOTOS loss=vgg16"
     )
 
 
@@ -136,9 +213,11 @@ class _Style(click.types.StringParamType):
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--style",
+    "styles",
     type=_Style(),
     required=True,
-    help="A shipped style (see `styles`), or a .safetensors of your own.",
+    multiple=True,
+    help="A shipped style (see `styles`), or a .safetensors of your own; may be repeated.",
 )
 @click.option(
     "-o",
@@ -150,7 +229,7 @@ class _Style(click.types.StringParamType):
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 1),
+    type=_Fraction(0, 1),
     default=1.0,
     show_default=True,
     help="From the photo itself, 0, to the style in full, 1.",
@@ -174,9 +253,10 @@ class _Style(click.types.StringParamType):
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@_ended_by_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
-    style: str,
+    styles: tuple[str, ...],
     out: Path,
     strength: float,
     size: int | None,
@@ -186,51 +266,82 @@ def stylize(
 ) -> None:
     """Stylize PICTURES, and those in folders, of any size.
 
-    Pictures keep their names, and folders their tree. A picture that cannot be used is named, the
-    others go on, and the exit code is 2.
+    Pictures keep their names, and folders their tree; what the same command wrote before is
+    replaced. With several styles, or where there is another file of that name, the style is added:
+    photo-wave.jpg. A picture that cannot be used is named, the others go on, and the exit code is
+    2.
     """
     from tqdm import tqdm
 
     from fast_style.batch import plan_files, stylize_files
+    from fast_style.checkpoint import find_style, read_style
 
-    failures: list[UserError] = []
+    failures: set[str] = set()
 
     def report(error: UserError) -> None:
-        failures.append(error)
-        tqdm.write(f"fast-style: {error}", file=sys.stderr)
+        if str(error) not in failures:  # in another style
+            tqdm.write(f"fast-style: {error}", file=sys.stderr)
+        failures.add(str(error))
 
-    pairs = plan_files(pictures, out, report)
-    outcomes: Iterator[UserError | None] = iter(())
-    if pairs:
-        from fast_style.stylizer import Stylizer
+    files = {find_style(style).resolve(): style for style in styles}  # each once
+    for style in files.values():
+        read_style(style).at_strength(strength)
+    with _notes_shown():
+        plan = plan_files(pictures, out, list(files), report, f"{strength:g} {size}")
+        total = sum(map(len, plan))
+        started = time.monotonic()
+        done = 0
+        with _ticking(total) as progress:
+            for style, jobs in zip(files.values(), plan, strict=True):
+                if not jobs:
+                    continue
+                from fast_style.stylizer import Stylizer
 
-        stylizer = Stylizer(
-            style,
-            device,
-            strength=strength,
-            band_rows=band_rows,
-            scratch=scratch,
-            progress=_BandsBar(),
-        )
-        outcomes = stylize_files(stylizer.begin, pairs, size, stylizer.files_at_once)
-    started = time.monotonic()
-    done = 0
-    disable = None if len(pairs) > 1 else True  # None: disabled unless on a terminal
-    with tqdm(total=len(pairs), unit="picture", disable=disable, leave=False) as progress:
-        for error in outcomes:
-            if error is None:
-                done += 1
-            else:
-                report(error)
-            progress.update()
+                stylizer = Stylizer(
+                    style,
+                    device,
+                    strength=strength,
+                    band_rows=band_rows,
+                    scratch=scratch,
+                    progress=_BandsBar(),
+                )
+                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
+                    if error is None:
+                        done += 1
+                    else:
+                        report(error)
+                    progress.update()
     if done:
-        where = pairs[0][1] if len(pictures) == 1 and len(pairs) == 1 else out
+        where = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
         click.echo(
             f"{done} picture{'s' * (done > 1)} in {time.monotonic() - started:.1f} s: "
             + click.format_filename(where)
         )
     if failures:
         sys.exit(WRONG_INPUT)
+
+
+@contextmanager
+def _ticking(total: int) -> Iterator[tqdm[NoReturn]]:
+    """A progress bar, where there is a terminal, whose clock goes on within a picture."""
+    from tqdm import tqdm
+
+    done = threading.Event()
+    with tqdm(total=total, unit="picture", disable=None, leave=False) as bar:
+
+        def tick() -> None:
+            while not done.wait(0.5):
+                bar.refresh()
+
+        clock = threading.Thread(target=tick, daemon=True)
+        if not bar.disable:
+            clock.start()
+        try:
+            yield bar
+        finally:
+            done.set()
+            if not bar.disable:
+                clock.join()
 
 
 @main.command()
@@ -253,7 +364,7 @@ def stylize(
 @click.option(
     "--strength",
     "strengths",
-    type=click.FloatRange(0, 1),
+    type=_Fraction(0, 1),
     multiple=True,
     default=(1.0,),
     show_default=True,
@@ -269,6 +380,7 @@ def stylize(
 @click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0."
 )
+@_ended_by_ctrl_c()
 def sheet(
     photo: Path,
     styles: tuple[str, ...],
@@ -283,14 +395,12 @@ def sheet(
     fast-style sheet photo.jpg
     fast-style sheet photo.jpg --style wave --strength 0.25 --strength 0.5 --strength 1
     """
-    from tqdm import tqdm
-
     from fast_style.checkpoint import shipped_styles
     from fast_style.sheet import draw_styles
 
     styles = styles or tuple(shipped_styles())
     total = len(styles) * len(strengths)
-    with tqdm(total=total, unit="picture", disable=None, leave=False) as progress:
+    with _notes_shown(), _ticking(total) as progress:
         draw_styles(photo, out, styles, strengths, size, device, progress.update)
     click.echo(click.format_filename(out))
 
@@ -379,20 +489,21 @@ def optimize(
     started = time.monotonic()
     from fast_style.gatys import optimize_file
 
-    losses = optimize_file(
-        photo,
-        painting,
-        out,
-        size,
-        style_size,
-        start,
-        optimizer,
-        iterations,
-        seed,
-        device,
-        loss,
-        log,
-    )
+    with _notes_shown():
+        losses = optimize_file(
+            photo,
+            painting,
+            out,
+            size,
+            style_size,
+            start,
+            optimizer,
+            iterations,
+            seed,
+            device,
+            loss,
+            log,
+        )
     shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
     click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
 
@@ -493,7 +604,7 @@ def evaluate(
     networks of one painting and one loss. Ctrl-C keeps what is measured so far.
 
     \b
-    fast-style evaluate starry-night --painting starry-night.jpg
+    fast-style evaluate starry-night wave
     fast-style evaluate old.safetensors new.safetensors --painting mine.jpg --photos held-out
     fast-style evaluate mine.safetensors --size 256 --count 2 --evaluations 0     in seconds
     """
@@ -513,13 +624,16 @@ def evaluate(
         seed=seed,
         device=device,
     )
-    with tqdm(
-        total=1.0,
-        bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
-        dynamic_ncols=True,
-        leave=False,
-        disable=None,  # unless on a terminal
-    ) as bar:
+    with (
+        _notes_shown(),
+        tqdm(
+            total=1.0,
+            bar_format="{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left, {desc}",
+            dynamic_ncols=True,
+            leave=False,
+            disable=None,  # unless on a terminal
+        ) as bar,
+    ):
 
         def show(done: float, doing: str) -> None:
             bar.set_description_str(doing, refresh=False)
@@ -552,7 +666,12 @@ def styles() -> None:
             f"{name:20} content {losses['val/content']:.2f}  style {losses['val/style']:.3f}  "
             f"after {losses['step']:,.0f} steps"
         )
-    click.echo("\nfast-style stylize PHOTO.jpg --style NAME")
+    click.echo(f"\n{program()} stylize PHOTO.jpg --style NAME")
+
+
+# What is to be typed, as it works where the help is read.
+for _command in (main, *main.commands.values()):
+    _command.help = with_program(_command.help or "")
 
 
 if __name__ == "__main__":

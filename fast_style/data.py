@@ -6,18 +6,22 @@ the number of workers or processes, so that runs repeat and resume exactly.
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fast_style.dead_leaves import dead_leaves
 from fast_style.errors import UserError
+from fast_style.grain import with_grain
 from fast_style.images import find_pictures, open_picture
 from fast_style.resources import PHOTOS, usable_cores
 
@@ -61,18 +65,6 @@ class ContentData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("size", size, 32),
-            ("batch_size", batch_size, 1),
-            ("val_size", val_size, 32),
-        ):
-            if value < least:
-                raise UserError(f"data.{name}={value} is too small: give at least {least}")
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise UserError(
-                f"data.scale={list(scale)} cannot be cropped: give two shares of the photo's "
-                "shorter side in (0, 1], the smaller first"
-            )
         self.batch_size = batch_size
         self.seed = seed
         self.workers = min(max(usable_cores() - 1, 1), 16) if workers is None else workers
@@ -81,29 +73,42 @@ class ContentData(pl.LightningDataModule):
             if dir is None
             else PhotoFolder(Path(os.path.expanduser(dir)), int(size), scale, min_side, seed)
         )
-        photos = find_pictures(Path(os.path.expanduser(val_dir)) if val_dir else PHOTOS)
-        self.validation = CentreSquares(photos[:val_count], val_size)
+        self.validation = _readable_squares(
+            Path(os.path.expanduser(val_dir)) if val_dir else PHOTOS, val_size, val_count
+        )
         self.skipped: set[str] = set()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         trainer = self.trainer
         assert trainer is not None
-        step_size = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
-        sampler = EndlessSampler(
-            len(self.dataset),
-            seed=self.seed,
-            start=trainer.global_step * step_size,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-        )
         return DataLoader(
             self.dataset,
             batch_size=self.batch_size,
-            sampler=sampler,
+            sampler=self._sampler(trainer.global_step),
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=_outlive_signals,
             pin_memory=trainer.strategy.root_device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
+        )
+
+    def files_of(self, step: int) -> list[str]:
+        """What this process trains on in a step, counted from 0: files, or numbers of dead leaves.
+        A file that cannot be read gave its place to the next one that can."""
+        assert self.trainer is not None
+        count = self.batch_size * self.trainer.accumulate_grad_batches
+        return [self.dataset.name(key) for key in islice(self._sampler(step), count)]
+
+    def _sampler(self, step: int) -> "EndlessSampler":
+        trainer = self.trainer
+        assert trainer is not None
+        step_size = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        return EndlessSampler(
+            len(self.dataset),
+            seed=self.seed,
+            start=step * step_size,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
         )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
@@ -147,6 +152,10 @@ class PhotoFolder(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def name(self, key: tuple[int, int]) -> str:
+        """The file of ``(epoch, index)``."""
+        return str(self.paths[key[1]])
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -167,7 +176,7 @@ class PhotoFolder(Dataset[Sample]):
         )
         if flip:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _to_uint8(crop), skipped
+        return _to_uint8(np.asarray(crop)), skipped
 
     def _first_good(self, index: int, draft_side: int, skipped: list[str]) -> Image.Image | None:
         for step in range(len(self.paths)):
@@ -193,9 +202,13 @@ class DeadLeaves(Dataset[Sample]):
     def __len__(self) -> int:
         return 1000  # an epoch of any length will do, since every epoch has its own pictures
 
+    def name(self, key: tuple[int, int]) -> str:
+        epoch, index = key
+        return f"dead leaves {epoch}.{index}"
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         picture = dead_leaves(self.size, np.random.default_rng([self.seed, *key]))
-        return torch.from_numpy(picture).permute(2, 0, 1).contiguous(), []
+        return _to_uint8(picture), []
 
 
 class CentreSquares(Dataset[Tensor]):
@@ -217,7 +230,29 @@ class CentreSquares(Dataset[Tensor]):
             Image.Resampling.LANCZOS,
             box=(left, top, left + side, top + side),
         )
-        return _to_uint8(square)
+        return _to_uint8(np.asarray(square))
+
+
+def _readable_squares(folder: Path, size: int, count: int) -> CentreSquares:
+    """Of the first ``count`` photos that can be read; others are named."""
+    good: list[Path] = []
+    reasons: list[str] = []
+    paths = find_pictures(folder)
+    for path in paths:
+        if len(good) == count:
+            break
+        try:
+            open_picture(path, size)
+            good.append(path)
+        except UserError as error:
+            reasons.append(str(error))
+            log.warning("skipped %s (of data.val_dir)", error)
+    if not good:
+        raise UserError(
+            f"none of the {len(paths)} pictures in data.val_dir={folder} can be used (the first: "
+            f"{reasons[0]}): give a folder of photos"
+        )
+    return CentreSquares(good, size)
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):
@@ -251,8 +286,23 @@ class EndlessSampler(Sampler[tuple[int, int]]):
             position += self.world_size
 
 
-def _to_uint8(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+def _to_uint8(levels: NDArray[np.uint8]) -> Tensor:
+    """``(H, W, 3)`` with its grain, as ``(3, H, W)``. Of a picture of a single colour, instance
+    norm divides by next to nothing: without grain, gradients are 0 or beyond all numbers."""
+    return torch.from_numpy(with_grain(levels)).permute(2, 0, 1).contiguous()
+
+
+GRACE = 10  # s that a loader's process works on after SIGTERM
+
+
+def _outlive_signals(worker: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP often go to a whole process group. The loader's processes go on,
+    so that the training process can end the step at hand; it ends them then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # Windows has neither of these
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Not ignored: a process that exits waits for children that it sent this signal.
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, list[str]]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from fast_style import settings
 from fast_style.errors import UserError
-from fast_style.hydra_app import as_user_error, register_resolvers, style_choice
+from fast_style.hydra_app import as_user_error, path_override, register_resolvers, style_override
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.resources import CONF, PHOTOS
+from fast_style.runs import what_it_holds
 from fast_style.sheet import before_after_sheet
-from fast_style.stylizer import Stylizer
+from fast_style.stylizer import Stylizer, find_device
 from fast_style.training import TrainingResult, train
 
 SHOWN_SIDE = 640  # longer side at which the demo stylizes
@@ -38,10 +40,11 @@ def run_demo(
     content: Path | None = None,
     photos: Sequence[Path] = (),
     steps: int | None = None,
-    minutes: float = 4.0,
+    minutes: float | None = None,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Demo:
-    """Train ``experiment=quickstart`` and stylize the bundled and the given photos.
+    """Train by the `recipe` for this machine and stylize the bundled and the given photos.
 
     Args:
         out: folder for everything that is made.
@@ -49,8 +52,9 @@ def run_demo(
         content: folder of photos to train on; None for dead leaves.
         photos: stylized beside the bundled ones.
         steps: length of training; None to train for ``minutes``.
-        minutes: length of training where ``steps`` is None.
+        minutes: length of training where ``steps`` is None; None for `default_minutes`.
         seed: with the same steps it makes the same network, on one machine.
+        overwrite: replace the run that ``out`` holds.
 
     Raises:
         UserError: for whatever the user got wrong, before training starts.
@@ -60,22 +64,30 @@ def run_demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
+    on_cuda = has_cuda()
     overrides = [
-        "experiment=quickstart",
-        f"style={style_choice(style)}",
+        *recipe(on_cuda, content),
+        style_override(style),
         f"seed={seed}",
-        f"output_dir={_quoted(out.absolute())}",
+        path_override("output_dir", out.absolute()),
+        f"overwrite={str(overwrite).lower()}",
     ]
-    if content is not None:
-        overrides += ["data=photos", f"data.dir={_quoted(content)}", "data.size=128"]
     if steps is not None:
         overrides += [f"trainer.max_steps={steps}"]
     else:
+        minutes = default_minutes(on_cuda) if minutes is None else minutes
         overrides += [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
     register_resolvers()
     with as_user_error():
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", overrides)
+        settings.check(cfg)
+        held = what_it_holds(out, str(cfg.style.name))
+        if held and not overwrite:
+            raise UserError(
+                f"{out} holds a run already ({held.name}): name another folder with -o, or replace "
+                "it with --overwrite"
+            )
         result = train(cfg)
 
     stylize = Stylizer(result.network)
@@ -97,6 +109,38 @@ def run_demo(
     return Demo(result, sheet, pictures)
 
 
+def has_cuda() -> bool:
+    """Whether training will run on an NVIDIA GPU."""
+    return find_device("auto").type == "cuda"
+
+
+def default_minutes(on_cuda: bool) -> float:
+    """How long the demo trains unless told otherwise."""
+    return 1.0 if on_cuda else 4.0
+
+
+def recipe(on_cuda: bool, content: Path | None) -> list[str]:
+    """Hydra overrides for the demo's training.
+
+    An NVIDIA GPU trains by ``experiment=gpu``, any other device by ``experiment=quickstart``.
+
+    Args:
+        on_cuda: whether an NVIDIA GPU does the training.
+        content: folder of photos to train on; None for dead leaves.
+    """
+    if not on_cuda:
+        data = [] if content is None else ["data=photos", "data.size=128"]
+        experiment = "quickstart"
+    else:
+        # A processor draws dead leaves more slowly than a GPU learns from them: small ones, and few
+        # a step, make for more steps.
+        small = ["data=dead_leaves", "data.size=128", "data.batch_size=4"]
+        data = small if content is None else []
+        experiment = "gpu"
+    folder = [] if content is None else [path_override("data.dir", content)]
+    return [f"experiment={experiment}", *data, *folder]
+
+
 def _open_shown(path: Path) -> Image.Image:
     photo = resize_picture(open_picture(path), SHOWN_SIDE)
     if min(photo.size) < ImageTransformer.MIN_SIDE:
@@ -105,9 +149,3 @@ def _open_shown(path: Path) -> Image.Image:
             f"side is shorter than {ImageTransformer.MIN_SIDE} px; give another photo"
         )
     return photo
-
-
-def _quoted(path: Path) -> str:
-    """A path as a value that Hydra's grammar takes whatever is in it."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-import psutil
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from fast_style import settings
 from fast_style.errors import UserError
-from fast_style.hydra_app import as_user_error, register_resolvers
+from fast_style.hydra_app import as_user_error, register_resolvers, rewrite
 from fast_style.images import (
     check_writable,
     open_picture,
@@ -32,8 +33,11 @@ from fast_style.images import (
     to_tensor,
 )
 from fast_style.losses import PerceptualLoss
-from fast_style.resources import CONF
+from fast_style.resources import CONF, available_memory
+from fast_style.runs import buildable
 from fast_style.stylizer import computes_in_bf16, find_device
+
+logger = logging.getLogger(__name__)  # `log` is a folder of TensorBoard's here
 
 Optimizer = Literal["lbfgs", "adam"]
 OnEvaluation = Callable[[int, dict[str, float], Tensor], bool | None]
@@ -283,8 +287,10 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
     register_resolvers()
     with as_user_error():
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["loss=vgg16", *overrides])
-        return instantiate(cfg.loss)
+            cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
+        settings.check(cfg, ["loss"])
+        settings.check_arguments(cfg.loss, "loss")
+        return instantiate(buildable(cfg).loss)
 
 
 def optimize_file(
@@ -318,8 +324,8 @@ def optimize_file(
     Raises:
         UserError: for whatever the user got wrong, before anything slow starts.
     """
-    photograph, painted = open_picture(photo), open_picture(painting)
-    begin = NAMED_STARTS.get(start) or open_picture(Path(start))
+    photograph, painted = (open_picture(path, note=logger.warning) for path in (photo, painting))
+    begin = NAMED_STARTS.get(start) or open_picture(Path(start), note=logger.warning)
     for given in (photo, painting, Path(start)):
         if out.exists() and given.exists() and out.samefile(given):
             raise UserError(f"{out} is what you start from: give another name with -o")
@@ -387,7 +393,7 @@ def _check_memory(
 ) -> None:
     """Refuse what the system would kill us for; GPUs refuse by themselves."""
     needed = size * _shorter(photo, size) * BYTES_PER_PIXEL[precision]
-    free = psutil.virtual_memory().available
+    free = available_memory()
     if device.type == "cpu" and needed > free:
         raise UserError(
             f"a picture of {size} px needs about {needed / 1e9:.0f} GB of memory and "

@@ -216,23 +216,28 @@ class PerceptualLoss(nn.Module):
             self.register_buffer(f"gram_{name}", gram, persistent=False)
 
     @torch.no_grad()
-    def targets_of(self, photos: Tensor, strength: float = 1.0) -> Targets:
+    def targets_of(self, photos: Tensor, strength: float | Tensor = 1.0) -> Targets:
         """What pictures stylized from photos ``(N, 3, H, W)`` are compared with.
 
         Args:
             photos: RGB in [0, 1].
-            strength: in [0, 1]. Below 1, the target of the style loss lies between the Gram
-                matrices of the photo, at 0, and those of the painting.
+            strength: a number in [0, 1], or a tensor of one on the photos' device. Below 1, the
+                target of the style loss lies between the Gram matrices of the photo, at 0, and
+                those of the painting.
         """
         grams = {name: self.get_buffer(f"gram_{name}") for name in self.style_names}
-        if strength == 1:
+        if isinstance(strength, Tensor):
+            strength = strength.float()  # as the Gram matrices are
+        elif strength == 1:
             return Targets(self.vgg(photos, self.content_layers), grams)
         features = self.vgg(photos)
         for name, own in self._grams(photos, features).items():
             grams[name] = torch.lerp(own, grams[name].expand_as(own), strength)
         return Targets({layer: features[layer] for layer in self.content_layers}, grams)
 
-    def forward(self, stylized: Tensor, photos: Tensor, strength: float = 1.0) -> dict[str, Tensor]:
+    def forward(
+        self, stylized: Tensor, photos: Tensor, strength: float | Tensor = 1.0
+    ) -> dict[str, Tensor]:
         """Losses of stylized pictures against their photos, both ``(N, 3, H, W)`` in [0, 1].
 
         Returns:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.adam import adam
+
+from fast_style.networks.kernels import serve
+
+TINY = 1e-12  # keeps a division by the norm of nothing finite
 
 
 class Muon(Optimizer):
@@ -76,16 +81,26 @@ class Muon(Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         directions = torch._foreach_lerp(gradients, averages, momentum)
         norms = torch._foreach_norm(kernels)
-        # Kernels of a shape go through the products together.
         shapes: defaultdict[torch.Size, list[int]] = defaultdict(list)
         for number, kernel in enumerate(kernels):
             shapes[kernel.shape].append(number)
-        for shape, alike in shapes.items():
-            steps = orthogonalized(torch.stack([directions[n].flatten(1) for n in alike]))
-            lengths = lr * torch.stack([norms[n] for n in alike]) / steps.norm(dim=(1, 2))
-            steps = (steps * lengths[:, None, None]).view(-1, *shape)
-            torch._foreach_sub_([kernels[n] for n in alike], steps.unbind())
-        torch._foreach_mul_(kernels, torch._foreach_div(norms, torch._foreach_norm(kernels)))
+        alike = list(shapes.values())
+        # Kernels of a shape go through the products together. On a GPU all do, filled up with
+        # zeros, which change nothing: it multiplies them sooner than it is told of more products.
+        for batch in [alike] if serve(kernels[0]) else [[numbers] for numbers in alike]:
+            order = [number for numbers in batch for number in numbers]
+            steps = orthogonalized(_stacked([_matrix(directions[n]) for n in order]))
+            # A gradient of zeros, as a constant layer gives, is no direction: its kernel stays.
+            lengths = steps.norm(dim=(1, 2)).clamp_min(TINY)
+            lengths = lr * torch.stack([norms[n] for n in order]) / lengths
+            scaled = dict(zip(order, (steps * lengths[:, None, None]).unbind(), strict=True))
+            for numbers in batch:
+                torch._foreach_sub_(
+                    [kernels[n] for n in numbers], [_kernel(scaled[n], kernels[n]) for n in numbers]
+                )
+        grown = torch._foreach_norm(kernels)
+        torch._foreach_clamp_min_(grown, TINY)
+        torch._foreach_mul_(kernels, torch._foreach_div(norms, grown))
 
     def _step_adam(
         self, params: list[Tensor], lr: float, betas: tuple[float, float], eps: float
@@ -122,6 +137,38 @@ class Muon(Optimizer):
 def _gradient(param: Tensor) -> Tensor:
     assert param.grad is not None
     return param.grad
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """``(outputs, rest)``, or transposed if that is taller than wide. In channels_last the rest is
+    in the order of memory, which saves a copy: a step does not depend on the order of columns."""
+    last = kernel.is_contiguous(memory_format=torch.channels_last)
+    matrix = (kernel.permute(0, 2, 3, 1) if last else kernel).flatten(1)
+    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _kernel(matrix: Tensor, like: Tensor) -> Tensor:
+    """The kernel that `_matrix` made a matrix of, without the zeros of `_stacked`."""
+    outputs, rest = len(like), like[0].numel()
+    matrix = matrix[:rest, :outputs].mT if outputs > rest else matrix[:outputs, :rest]
+    if like.is_contiguous(memory_format=torch.channels_last):
+        _, inputs, height, width = like.shape
+        return matrix.unflatten(1, (height, width, inputs)).permute(0, 3, 1, 2)
+    return matrix.unflatten(1, like.shape[1:])
+
+
+def _stacked(matrices: list[Tensor]) -> Tensor:
+    """Matrices as ``(N, rows, columns)``, the smaller ones filled up with zeros."""
+    if len({matrix.shape for matrix in matrices}) == 1:
+        return torch.stack(matrices)
+    rows, columns = (max(matrix.shape[axis] for matrix in matrices) for axis in (0, 1))
+    stack = matrices[0].new_zeros((len(matrices), rows, columns))
+    begin = 0
+    for shape, group in groupby(matrices, lambda matrix: matrix.shape):
+        some = list(group)
+        stack[begin : begin + len(some), : shape[0], : shape[1]] = torch.stack(some)
+        begin += len(some)
+    return stack
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Contact sheets: photos above what a network made of them, and one photo in many styles."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from fast_style.checkpoint import find_style, read_style
 from fast_style.errors import UserError
 from fast_style.images import check_writable, open_picture, resize_picture, save_picture
 from fast_style.stylizer import Stylizer
+
+log = logging.getLogger(__name__)
 
 PAPER = (250, 249, 246)
 INK = (40, 40, 44)
@@ -114,7 +117,7 @@ def draw_styles(
     for style in styles:
         for strength in strengths:
             read_style(style).at_strength(strength)
-    shown = resize_picture(open_picture(photo), size)
+    shown = resize_picture(open_picture(photo, note=log.warning), size)
     # The first None is the photo's place; below it, rows of further strengths begin empty.
     places: list[tuple[str, float] | None] = []
     for strength in strengths:

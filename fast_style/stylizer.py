@@ -7,21 +7,22 @@ bands of rows what memory cannot hold at once, through PyTorch.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import psutil
+from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.checkpoint import read_style
 from fast_style.errors import UserError
 from fast_style.images import fetching, upright_rgb
 from fast_style.networks import MARGIN, MIN_SIDE
-from fast_style.resources import usable_cores
+from fast_style.resources import available_memory, short_of_memory, usable_cores
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Array = NDArray[Any]
 Fetch = Callable[[], Image.Image]  # waits for a picture that was begun, and gives it
 
 
@@ -117,14 +119,18 @@ class Stylizer:
         Raises:
             UserError: if a side is shorter than 16 px, or memory is short: of a picture in bands,
                 of tensors in one pass.
-            ValueError: for a tensor of another shape or of integers.
+            TypeError: for anything else, such as a path.
+            ValueError: for a tensor of another shape, of integers, or with values that are beyond
+                [0, 1] or no numbers.
         """
         if isinstance(picture, Image.Image):
             return self.begin(picture)()
+        _check_tensor(picture)
         if picture.ndim != 4 or picture.shape[1] != 3 or not picture.is_floating_point():
             raise ValueError(
                 f"expected a float tensor (N, 3, H, W), got {picture.dtype} {tuple(picture.shape)}"
             )
+        _check_range(picture)
         height, width = picture.shape[-2:]
         _check_side(width, height)
         if self.device == "cpu":
@@ -146,10 +152,20 @@ class Stylizer:
         Returns:
             What waits for the stylized picture and gives it, on any thread.
         """
+        if not isinstance(picture, Image.Image):
+            raise TypeError(f"expected a picture of PIL's, got {_described(picture)}")
         photo = upright_rgb(picture)
         _check_side(*photo.size)
         fetch = None if self.band_rows or self.scratch else self._in_one_pass(photo)
-        fetch = fetch or _at_hand(self._in_bands(photo))
+        try:
+            fetch = fetch or _at_hand(self._in_bands(photo))
+        except Exception as error:
+            if not short_of_memory(error):
+                raise
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px needs more memory than there is, "
+                "even in bands: make it smaller with --size, or allow more"
+            ) from error
         if self.strength == 1:
             return fetch
         return lambda: Image.blend(photo, fetch(), self.strength)
@@ -160,10 +176,9 @@ class Stylizer:
             send = partial(_in_memory, photo, self._pinned)
             levels = self._on_gpu(self._pass.levels, send, 1, *photo.size)
             fetch = None if levels is None else fetching(levels)
-        elif self._fits(*photo.size):
-            fetch = _at_hand(Image.fromarray(self._compiled(np.asarray(photo))))
         else:
-            fetch = None
+            painted = self._on_cpu(np.asarray(photo))
+            fetch = None if painted is None else _at_hand(Image.fromarray(painted))
         if fetch is None:
             size = f"{photo.width} x {photo.height} px"
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
@@ -183,7 +198,7 @@ class Stylizer:
         layers = 2 * layer_bytes(network, *photo.size, kept_in)
         pixels = photo.width * photo.height
         needed = BYTES_IN_BANDS + (BYTES_OF_PICTURE * pixels if self.scratch else layers)
-        free = psutil.virtual_memory().available
+        free = available_memory()
         if self.device == "cpu" and needed > free:
             raise UserError(
                 f"a picture of {photo.width} x {photo.height} px needs about {needed / 1e9:.1f} GB "
@@ -210,13 +225,13 @@ class Stylizer:
     def _tensors_on_cpu(self, photos: Tensor) -> Tensor | None:
         import torch
 
-        height, width = photos.shape[-2:]
-        if not self._fits(width, height):
-            return None
         rows = photos.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).contiguous().numpy()
         stylized = np.empty_like(rows)
         for photo, target in zip(rows, stylized, strict=True):
-            target[:] = self._compiled(photo)
+            painted = self._on_cpu(photo)
+            if painted is None:
+                return None
+            target[:] = painted
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
     def _on_gpu(
@@ -261,9 +276,18 @@ class Stylizer:
         if self._graphs is not None:
             self._graphs.clear()
 
-    def _fits(self, width: int, height: int) -> bool:
-        """Whether one pass on the CPU does; the system would kill us where it does not."""
-        return width * height * self.bytes_per_pixel <= psutil.virtual_memory().available
+    def _on_cpu(self, photo: Array) -> Array | None:
+        """What the network paints of ``(H, W, 3)`` in one pass, or None where memory is short of
+        it; the system would kill us."""
+        height, width, _ = photo.shape
+        if width * height * self.bytes_per_pixel > available_memory():
+            return None
+        try:
+            return self._compiled(photo)
+        except Exception as error:  # limits of the process may be met all the same
+            if short_of_memory(error):
+                return None
+            raise
 
 
 def _in_memory(photo: Image.Image, pinned: bool) -> Tensor:
@@ -278,6 +302,33 @@ def _in_memory(photo: Image.Image, pinned: bool) -> Tensor:
 
 def _at_hand(picture: Image.Image) -> Fetch:
     return lambda: picture
+
+
+def _described(given: object) -> str:
+    if isinstance(given, (str, os.PathLike)):
+        return f"the path {os.fspath(given)!r}: open it with PIL.Image.open"
+    return f"a {type(given).__name__}"
+
+
+def _check_tensor(given: object) -> None:
+    torch = sys.modules.get("torch")  # without which there is no tensor
+    if torch is None or not isinstance(given, torch.Tensor):
+        raise TypeError(f"expected a picture of PIL's or a tensor, got {_described(given)}")
+
+
+def _check_range(photos: Tensor) -> None:
+    if not photos.numel():
+        return
+    least, most = (value.item() for value in photos.detach().aminmax())
+    # Sums of rounded weights, as of a bilinear resize, may be beyond by a little.
+    if not (least >= -BEYOND and most <= 1 + BEYOND):  # nor not a number
+        raise ValueError(
+            f"expected values in [0, 1], got {least:g} to {most:g}: divide levels of 8 bits by "
+            "255, and clamp what was enlarged"
+        )
+
+
+BEYOND = 1e-3
 
 
 def _check_side(width: int, height: int) -> None:

@@ -19,8 +19,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib import metadata
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,16 @@ if TYPE_CHECKING:
 # that started it.
 
 OURS, OURS_FP32, PLAIN = "ours", "ours, float32", "plain, float32"
+OURS_EAGERLY = "ours, eagerly"
 OURS_LOADING, PLAIN_LOADING = "ours, from files", "plain, from files"
 COCO = 118_287  # photos in COCO's train2017
 IN_BANDS, ONE_PASS = "ours, in bands", "ours, one pass"
 SAME_ENGINE = "ours, one pass in PyTorch"  # which computes bands
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 WARM_UP = 2
+FULL_STRENGTH = 1  # a step of this number is
+# Of both kinds of step, the first three run as they are and the next is recorded.
+WARM_UP_ON_GPU = 10
 
 device_option = click.option(
     "--device",
@@ -96,17 +101,17 @@ def main() -> None:
 @click.option(
     "--steps",
     type=click.IntRange(1),
-    default=6,
-    show_default=True,
-    help=f"Timed steps in each process, after {WARM_UP} that are not.",
+    help="Timed steps in each process, after some that are not: 6 on a CPU, 60 on a GPU.",
 )
 @rounds_option
 @device_option
 @click.option(
     "--loss",
     type=click.Choice(["vgg16", "vgg19"]),
-    help="Ours, from conf/loss: vgg16 on a CPU, vgg19 on a GPU, with random weights, which take "
-    "the same time. The plain one always measures VGG16 to relu4_3.",
+    default="vgg16",
+    show_default=True,
+    help="Ours, from conf/loss; vgg19 with random weights, which take the same time. The plain one "
+    "always measures VGG16 to relu4_3.",
 )
 @click.option(
     "--photos",
@@ -121,19 +126,24 @@ def main() -> None:
 def train(
     size: int | None,
     batch: int | None,
-    steps: int,
+    steps: int | None,
     rounds: int,
     device: str,
-    loss: str | None,
+    loss: str,
     photos: str | None,
     minutes: float | None,
 ) -> None:
     """Measure one training step: forward, loss, backward, optimiser.
 
-    Ours is experiment=quickstart without Lightning around it. The photos are random and already in
-    memory: reading them is not measured, but in the loops of --photos. There, ours is what
-    `fast-style train` does, and the plain one reads as it is usually written: in the process that
-    trains, with torchvision's ImageFolder, Resize, CenterCrop and ToTensor.
+    Ours is a step of training without Lightning around it. On a CPU it is that of
+    experiment=quickstart, at full strength. On a GPU it is that of experiment=coco, at full and at
+    any strength in turn, with the loss for steadiness, as CUDA graphs and eagerly; a process tells
+    the GPU of all timed steps before it waits for them.
+
+    The photos are random and already in memory: reading them is not measured, but in the loops of
+    --photos. There, ours is what `fast-style train` does, and the plain one reads as the loop of
+    pytorch/examples does: in the process that trains, with torchvision's ImageFolder, Resize,
+    CenterCrop and ToTensor.
 
     The matrix rate is what torch reaches here with products of 4096 x 4096 in a contender's
     precision; its share is that of the convolutions and products of a step (additions and
@@ -141,11 +151,12 @@ def train(
     """
     on_gpu = device == "cuda"
     size, batch = size or (256 if on_gpu else 128), batch or (16 if on_gpu else 4)
-    loss = loss or ("vgg19" if on_gpu else "vgg16")
+    steps = steps or (60 if on_gpu else 6)
     task = {"task": "train", "size": size, "batch": batch, "steps": steps, "device": device}
     task |= {"loss": loss, "photos": photos, "minutes": minutes}
     loading = (OURS_LOADING, PLAIN_LOADING) if photos else ()
-    measured = _measure(task, rounds, (OURS, OURS_FP32, PLAIN, *loading))
+    ours = (OURS, OURS_EAGERLY, OURS_FP32) if on_gpu else (OURS, OURS_FP32)
+    measured = _measure(task, rounds, (*ours, PLAIN, *loading))
     rates = {
         precision: _run_worker({"task": "matrix_rate", "precision": precision, "device": device})
         for precision in {results[0]["precision"] for results in measured.values()}
@@ -168,6 +179,11 @@ def train(
     for name in loading:
         hours = 2 * COCO * _median(measured[name], "seconds") / batch / 3600
         click.echo(f"{name}: at this rate two epochs of COCO's train2017 take {hours:.2f} h")
+    if photos:
+        faster = _median(measured[PLAIN_LOADING], "seconds") / _median(
+            measured[OURS_LOADING], "seconds"
+        )
+        click.echo(f"{OURS_LOADING}: {faster:.1f} times as many images/s as {PLAIN_LOADING}")
 
 
 def _share(results: list[dict[str, Any]], rate: float) -> dict[str, str]:
@@ -184,11 +200,12 @@ def _share(results: list[dict[str, Any]], rate: float) -> dict[str, str]:
 
 COMPILED, NOT_TUNED = "torch.compile", "memory as the C library has it"
 PYTORCHS_MARGINS = "margins by PyTorch"
+ONE_VGG_PASS = "one VGG pass for output and photo"
 CANDIDATES = (
     "float32",
     "VGG in NCHW",
     "network in channels last",
-    "one VGG pass for output and photo",
+    ONE_VGG_PASS,
     "Gram matrices by autograd",
     PYTORCHS_MARGINS,
     "Adam, fused",
@@ -801,6 +818,7 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         return _plain_run(task, device)
     shape = (task["batch"], 3, task["size"], task["size"])
     batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    eagerly = None
     if task["contender"] == PLAIN:
         step, precision = _plain_training(repeat(batch.float()), device), "32-true"
     else:
@@ -808,15 +826,18 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
         wide = task["contender"] in (OURS_FP32, "float32")
         precision = "32-true" if wide else best_precision(device.type)
-        step = _our_training(batch, task["loss"], precision, task["contender"])
+        step, eagerly = _our_training(batch, task["loss"], precision, task["contender"])
     before = _reset_peak(device)
     try:
-        first = sum(_time(step, device) for _ in range(WARM_UP))
+        first = sum(_time(step, device) for _ in range(_warm_up(device)))
     except Exception as error:
         if task["contender"] != COMPILED:
             raise
         return {"failure": f"{error}".partition("\n")[0]}  # not every release compiles all of it
-    seconds = statistics.median(_time(step, device) for _ in range(task["steps"]))
+    if device.type == "cpu":
+        seconds = statistics.median(_time(step, device) for _ in range(task["steps"]))
+    else:
+        seconds = _time(lambda: [step() for _ in range(task["steps"])], device) / task["steps"]
     result = {
         "seconds": seconds,
         "first": first,
@@ -824,9 +845,11 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         "peak": _peak(device),
         "precision": precision,
     }
+    counted = 2  # one at full strength, one at any
     with FlopCounterMode(display=False) as counter:
-        step()
-    return {**result, "operations": counter.get_total_flops()}
+        for _ in range(counted):
+            (eagerly or step)()
+    return {**result, "operations": counter.get_total_flops() / counted}
 
 
 def _matrix_rate(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -854,16 +877,18 @@ def _our_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
     before = _reset_peak(device)
     register_resolvers()
+    # On a GPU each tenth step is logged.
+    warm_up = WARM_UP if device.type == "cpu" else 2 * WARM_UP_ON_GPU
     with tempfile.TemporaryDirectory() as folder:
-        overrides = ["experiment=quickstart", f"loss={task['loss']}", "data=photos"]
+        overrides = [*_recipe(device, task["loss"]), "data=photos"]
         overrides += [f"data.dir='{task['photos']}'", f"data.size={task['size']}"]
         overrides += [f"data.batch_size={task['batch']}", f"output_dir={folder}/run"]
         overrides += [f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}"]
         overrides += ["trainer.val_check_interval=1000000000"]
-        if device.type == "cpu" or task["minutes"] is None:  # a GPU has to wait for each log
+        if device.type == "cpu":  # a GPU has to wait for each log
             overrides += ["trainer.log_every_n_steps=1"]
         if task["minutes"] is None:
-            overrides += [f"trainer.max_steps={WARM_UP + task['steps']}"]
+            overrides += [f"trainer.max_steps={warm_up + task['steps']}"]
         else:
             overrides += [f"callbacks.schedule.minutes={task['minutes']}", "trainer.max_steps=-1"]
         if task["loss"] == "vgg19":
@@ -873,7 +898,8 @@ def _our_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
             cfg = compose("train", overrides)
         train(cfg)
         log = EventAccumulator(f"{folder}/run/tensorboard").Reload()
-        steps = log.Scalars("train_speed/images_per_second")[WARM_UP - 1 :]
+        logged = log.Scalars("train_speed/images_per_second")
+        steps = [event for event in logged if event.step >= warm_up]
     seconds = (steps[-1].wall_time - steps[0].wall_time) / (steps[-1].step - steps[0].step)
     precision = cfg.trainer.precision
     return {"seconds": seconds, "before": before, "peak": _peak(device), "precision": precision}
@@ -893,7 +919,7 @@ def _plain_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         loader = DataLoader(datasets.ImageFolder(folder, transform), batch_size)
         batches = (photos.to(device) for _ in repeat(None) for photos, _ in loader)
         step = _plain_training(batches, device)
-        for _ in range(WARM_UP):
+        for _ in range(_warm_up(device)):
             step()
         started, done = time.perf_counter(), 0
         limit = task["minutes"] and 60 * task["minutes"]
@@ -954,15 +980,26 @@ def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {"seconds": (time.perf_counter() - started) / (16 * count), "start": start}
 
 
+def _warm_up(device: torch.device) -> int:
+    return WARM_UP if device.type == "cpu" else WARM_UP_ON_GPU
+
+
+def _recipe(device: torch.device, loss: str) -> list[str]:
+    """Overrides for what ours trains by on such a device."""
+    return [f"experiment={'quickstart' if device.type == 'cpu' else 'coco'}", f"loss={loss}"]
+
+
 def _our_training(
     batch: torch.Tensor, loss_name: str, precision: str, candidate: str
-) -> Callable[[], None]:
-    """A step as `fast-style train` makes it, or with one of the `CANDIDATES`."""
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A step as `fast-style train` makes it, or with one of the `CANDIDATES`; and that without
+    graphs."""
     import torch
     import torch.nn.functional as F
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
+    from fast_style.graphs import CudaRecorder
     from fast_style.hydra_app import register_resolvers
     from fast_style.losses import (
         _Products,
@@ -971,28 +1008,29 @@ def _our_training(
         style_loss,
         total_variation,
     )
-    from fast_style.module import TRAINING_MARGIN
-    from fast_style.networks import transformer
+    from fast_style.module import StyleTransfer
+    from fast_style.networks import operations
     from fast_style.resources import CONF
     from fast_style.training import tune_for
 
     device = batch.device
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=quickstart", f"loss={loss_name}"])
-    network = instantiate(cfg.model).to(device)
+        cfg = compose("train", _recipe(device, loss_name))
     with tempfile.TemporaryDirectory() as folder:
         if loss_name == "vgg19":
             cfg.loss.weights = str(Path(folder) / "vgg19.safetensors")
             _write_random_vgg19(Path(cfg.loss.weights))
-        loss = instantiate(cfg.loss).to(device)
-    loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
-    optimizer = instantiate(cfg.optimizer)(network.parameters())
+        loss = instantiate(cfg.loss)
+    make_optimizer = instantiate(cfg.optimizer)
     if candidate.startswith("Adam"):
-        fused = candidate == "Adam, fused"
-        optimizer = torch.optim.Adam(network.parameters(), fused=fused)
+        make_optimizer = partial(torch.optim.Adam, fused=candidate == "Adam, fused")
+    module = StyleTransfer(instantiate(cfg.model), loss, make_optimizer).to(device)
+    network = module.network
+    loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     if candidate != NOT_TUNED:
         tune_for(device, network)
+    torch.backends.cudnn.benchmark = cfg.trainer.benchmark
     if candidate == "network in channels last":
         network.to(memory_format=torch.channels_last)
     if candidate == "VGG in NCHW":
@@ -1002,16 +1040,16 @@ def _our_training(
         _Products.apply = lambda flat: flat.float() @ flat.float().mT
 
     if candidate == PYTORCHS_MARGINS:
-        transformer.reflected = lambda x, margin: F.pad(x, (margin,) * 4, mode="reflect")
-        transformer.replicated = lambda x: F.pad(x, (1,) * 4, mode="replicate")
+        operations._Padding.apply = lambda x, margin, skipped: F.pad(
+            x, (margin,) * 4, mode="reflect" if skipped else "replicate"
+        )
     if candidate == COMPILED:
-        network = torch.compile(network)
+        network.compile()
         loss.vgg.compile()
 
-    def total_loss(photos: torch.Tensor) -> torch.Tensor:
-        stylized = network(photos, margin=TRAINING_MARGIN)
-        if candidate != "one VGG pass for output and photo":
-            return loss(stylized, photos)["total"]
+    def in_one_pass(
+        stylized: torch.Tensor, photos: torch.Tensor, strength: float
+    ) -> dict[str, torch.Tensor]:
         features = loss.vgg(torch.cat([stylized, photos]))
         content = [
             content_loss(features[layer][: len(photos)], features[layer][len(photos) :].detach())
@@ -1023,21 +1061,31 @@ def _our_training(
             )
             for layer in loss.style_layers
         ]
-        return (
+        total = (
             loss.content_weight * sum(content) / len(content)
             + loss.style_weight * sum(style) / len(style)
             + loss.tv_weight * total_variation(stylized)
         )
+        return {"total": total}
+
+    if candidate == ONE_VGG_PASS:
+        loss.forward = in_one_pass
+    if device.type == "cuda" and candidate != OURS_EAGERLY:
+        module.recorder = CudaRecorder(device)
+    module.begin(module.configure_optimizers())
+    # A quickstart trains at full strength and at any, too, but its table has always had this.
+    numbers = repeat(FULL_STRENGTH) if device.type == "cpu" else count()
 
     def step() -> None:
-        optimizer.zero_grad()
         autocast = torch.autocast(device.type, torch.bfloat16)
         with autocast if precision == "bf16-mixed" else nullcontext():
-            total = total_loss(batch.float() / 255)
-        total.backward()
-        optimizer.step()
+            module.take(batch, next(numbers))
 
-    return step
+    def eagerly() -> None:
+        module.recorder = None
+        step()
+
+    return step, eagerly
 
 
 def _write_random_vgg19(path: Path) -> None:
@@ -1061,6 +1109,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
     import torch
     import torch.nn.functional as F
 
+    from fast_style.networks import kernels
     from fast_style.networks.vgg import VGGFeatures
 
     def gram(x: torch.Tensor) -> torch.Tensor:
@@ -1068,6 +1117,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
         flat = x.view(number, channels, height * width)
         return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
 
+    kernels.AVAILABLE = False  # ours would serve its VGG, too
     network = _plain_network().to(device)
     vgg = VGGFeatures("vgg16", STYLE_LAYERS, "bundled").to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -1092,7 +1142,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
 
 
 def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
-    from fast_style.batch import stylize_files
+    from fast_style.batch import Job, stylize_files
     from fast_style.images import open_picture
     from fast_style.stylizer import Stylizer
 
@@ -1118,8 +1168,9 @@ def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any
     if task["contender"] != PLAIN:
         result["precision"] = stylizer.precision
         files = 1 if device is None else FILES_ON_GPU
-        pairs = [(source, folder / "stylized" / f"{number}.jpg") for number in range(files)]
-        work = stylize_files(stylizer.begin, pairs, None, stylizer.files_at_once)
+        targets = [folder / "stylized" / f"{number}.jpg" for number in range(files)]
+        jobs = [Job(source, target, str(number)) for number, target in enumerate(targets)]
+        work = stylize_files(stylizer.begin, jobs, None, stylizer.files_at_once)
         result["file_seconds"] = _time(lambda: list(work), device) / files
     return result
 

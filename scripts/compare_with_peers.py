@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fast_style.errors import UserError
 from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
-from fast_style.resources import CHECKPOINTS
+from fast_style.resources import CHECKPOINTS, PAINTINGS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,10 +90,10 @@ COLUMNS = (
 )
 @click.option(
     "--paintings",
-    required=True,
+    default=PAINTINGS,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of the paintings that our networks were trained on, under the names that they "
-    "had in training.",
+    "had in training; by default the bundled ones.",
 )
 @click.option(
     "--checkpoints",
@@ -132,8 +132,7 @@ def main(
     the style loss also for the size of the painting, of four, that makes it least.
 
     \b
-    python scripts/compare_with_peers.py fast-neural-style fast-style-transfer \\
-        --paintings PAINTINGS -o peers
+    python scripts/compare_with_peers.py fast-neural-style fast-style-transfer -o peers
     """
     try:
         _compare(folders, paintings, checkpoints, out, device)

@@ -32,7 +32,9 @@ def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[st
     lines = [
         f"## {name}",
         "",
-        f"![{name}](pictures/{name}.jpg)",
+        f'<img src="../fast_style/assets/paintings/{name}.jpg" height="200" alt="its painting">',
+        "",
+        f"![photos in the style of {name}](pictures/{name}.jpg)",
         "",
         f"{style.losses['step']:.0f} steps of {recipe['data']['batch_size']} crops of "
         f"{recipe['data']['size']} px{start}; `style.size={recipe['style']['size']}`, "

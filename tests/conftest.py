@@ -1,16 +1,23 @@
 """What several test files need: loss network weights, photos and configurations."""
 
 import os
+
+import torch
+
+# Without a GPU, Triton's interpreter runs the kernels, if Triton is told before it is imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import absl.logging
 import hydra
 import numpy as np
 import pytest
-import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
@@ -19,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 from torchvision import models
 
 from fast_style.hydra_app import register_resolvers
+from fast_style.networks import kernels
 from fast_style.resources import CONF, usable_cores
 
 # Processes of pytest -n share the cores, and so do the programs that they start.
@@ -32,6 +40,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+
+
 def torchvision_features(network: str) -> nn.Sequential:
     """The convolutions of torchvision's model, with random weights that keep signals alive."""
     with torch.device("meta"):  # the fully connected part is gigabytes that nobody looks at
@@ -43,6 +56,16 @@ def torchvision_features(network: str) -> nn.Sequential:
             assert module.bias is not None
             nn.init.normal_(module.bias, std=0.1, generator=generator)
     return features.eval()
+
+
+@pytest.fixture
+def device() -> Iterator[str]:
+    """Where our kernels run: on the GPU or, without one, on the CPU by Triton's interpreter."""
+    if torch.cuda.is_available():
+        yield "cuda"
+    else:
+        with kernels.on_cpu():
+            yield "cpu"
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +145,7 @@ class Dispatched(TorchDispatchMode):
         self.launches: list[str] = []
         self.moves: list[str] = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.namespace != "prim" and not func.is_view and "empty" not in func.__name__:
             self.launches.append(str(func))

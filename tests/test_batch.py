@@ -1,5 +1,6 @@
 """Which file goes where, and that no picture of the user's is lost on the way."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -7,7 +8,8 @@ from threading import Barrier
 import pytest
 from PIL import Image, ImageChops
 
-from fast_style.batch import plan_files, stylize_files
+from fast_style.batch import Job, stylize_files
+from fast_style.batch import plan_files as plan_of_styles
 from fast_style.errors import UserError
 from fast_style.stylizer import Fetch
 
@@ -29,6 +31,18 @@ def picture(path: Path, size: tuple[int, int] = (24, 20)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (200, 100, 50)).save(path)
     return path
+
+
+def plan_files(
+    sources: list[Path], out: Path, report: Callable[[UserError], None], style: str = "wave"
+) -> list[tuple[Path, Path]]:
+    """Sources and targets in one style."""
+    (jobs,) = plan_of_styles(sources, out, [Path(f"{style}.safetensors")], report)
+    return [(job.source, job.target) for job in jobs]
+
+
+def jobs(pairs: Sequence[tuple[Path, Path]]) -> list[Job]:
+    return [Job(source, target, "a mark") for source, target in pairs]
 
 
 def inverting(photo: Image.Image) -> Fetch:
@@ -133,20 +147,136 @@ def test_names_that_meet_are_numbered(tmp_path: Path, reported: Reported) -> Non
     assert [source for source, _ in pairs] == photos
     assert [target.name for _, target in pairs] == [
         "a.jpg",
-        "a-2.jpg",
-        "a-3.jpg",
+        "a-wave.jpg",
+        "a-wave-2.jpg",
         "a.png",
-        "a-2.png",
-        "a-2-2.jpg",
+        "a-wave.png",
+        "a-2.jpg",
     ]
 
 
-def test_two_runs_plan_the_same(tmp_path: Path, reported: Reported) -> None:
-    photos = [picture(tmp_path / name) for name in ("x/a.jpg", "y/a.jpg")]
-    first = plan_files(photos, tmp_path / "out", reported.append)
-    for _, target in first:
-        picture(target)
-    assert plan_files(photos, tmp_path / "out", reported.append) == first
+def run(
+    sources: list[Path],
+    out: Path,
+    *styles: str,
+    settings: str = "",
+    report: Callable[[UserError], object] = lambda error: pytest.fail(str(error)),
+) -> list[Path]:
+    """Plan and write; the files that were written."""
+    files = [Path(f"{style}.safetensors") for style in styles or ("wave",)]
+    (*all_jobs,) = plan_of_styles(sources, out, files, report, settings)
+    for own in all_jobs:
+        assert list(stylize_files(inverting, own, None)) == [None] * len(own)
+    return [job.target for own in all_jobs for job in own]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_the_same_run_replaces_its_own(tmp_path: Path, suffix: str) -> None:
+    photos = [picture(tmp_path / folder / f"a{suffix}") for folder in "xy"]
+    first = run(photos, tmp_path / "out")
+    assert [path.name for path in first] == [f"a{suffix}", f"a-wave{suffix}"]
+    picture(photos[1], (50, 40))
+    assert run(photos, tmp_path / "out") == first
+    assert Image.open(first[1]).size == (50, 40)
+    assert len(names(tmp_path / "out")) == 2
+
+
+def test_another_style_replaces_nothing(tmp_path: Path) -> None:
+    photo, out = picture(tmp_path / "a.jpg"), tmp_path / "out"
+    assert run([photo], out, "wave") == [out / "a.jpg"]
+    before = (out / "a.jpg").read_bytes()
+    assert run([photo], out, "night") == [out / "a-night.jpg"]
+    assert run([photo], out, "night") == [out / "a-night.jpg"]
+    assert run([photo], out, "night", settings="0.5") == [out / "a-night-2.jpg"]
+    assert run([photo], out, "wave") == [out / "a.jpg"]
+    assert names(out) == ["a-night-2.jpg", "a-night.jpg", "a.jpg"]
+    assert (out / "a.jpg").read_bytes() == before
+
+
+def test_a_second_picture_of_the_same_stem_replaces_nothing(tmp_path: Path) -> None:
+    gif, png, out = picture(tmp_path / "a.gif"), picture(tmp_path / "a.png"), tmp_path / "out"
+    assert run([gif, png], out) == [out / "a.png", out / "a-wave.png"]
+    other = tmp_path / "other"
+    assert run([png], other) + run([gif], other) == [other / "a.png", other / "a-wave.png"]
+
+
+def test_a_picture_of_the_users_is_not_replaced(tmp_path: Path) -> None:
+    photo, mine = picture(tmp_path / "a.jpg"), picture(tmp_path / "out" / "a.jpg", (70, 50))
+    before = mine.read_bytes()
+    assert run([photo], mine.parent) == [mine.parent / "a-wave.jpg"]
+    assert mine.read_bytes() == before
+
+
+def test_a_file_that_is_named_is_replaced_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo, mine = picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")
+    assert run([photo], mine) == [mine]
+    assert caplog.messages == [f"{mine} was there before and is replaced"]
+    caplog.clear()
+    assert run([photo], mine) == [mine]  # it wrote that one itself
+    assert caplog.messages == []
+
+
+def test_several_styles_are_in_the_names(tmp_path: Path, reported: Reported) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.jpg", "deep/a.png"):
+        picture(folder / name)
+    run([folder], out, "wave", "my/night", "your/night")
+    expected = ["a-night-2.jpg", "a-night.jpg", "a-wave.jpg", "deep"]
+    assert names(out) == expected
+    assert names(out / "deep") == ["a-night-2.png", "a-night.png", "a-wave.png"]
+    with pytest.raises(UserError, match=r"b\.jpg is a file name, and there are several styles"):
+        run([folder / "a.jpg"], tmp_path / "b.jpg", "wave", "night")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("out.jpgg", ".jpg"), ("out.JPGE", ".jpg"), ("out.pgn", ".png"), ("out.heic", ".png")],
+)
+def test_a_slip_in_a_suffix_makes_no_folder(
+    tmp_path: Path, reported: Reported, name: str, meant: str
+) -> None:
+    photos = [picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")]
+    for sources in (photos, photos[:1]):
+        with pytest.raises(UserError, match=rf"{name} cannot be written .*end in \{meant}$"):
+            plan_files(sources, tmp_path / name, reported.append)
+
+
+def test_files_that_are_taken_for_pictures_are_named(tmp_path: Path, reported: Reported) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    photo = picture(folder / "ok.jpg")
+    unreadable = ["IMG_1.HEIC", "b/IMG_2.CR2", "clip.mp4", "draft.psd"]
+    for name in [*unreadable, "notes.txt", ".hidden.heic", "IMG_1.AAE"]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"whatever")
+    assert plan_files([folder], out, reported.append) == [(photo, out / "ok.jpg")]
+    kinds = ["a HEIC photo", "a camera's raw file", "a film", "an editor's project"]
+    for name, kind, error in zip(unreadable, kinds, reported, strict=True):
+        assert str(error).startswith(f"{folder / name} is {kind}, which cannot be read: ")
+
+
+def test_memory_that_does_not_suffice_ends_no_batch(tmp_path: Path) -> None:
+    def begin(photo: Image.Image) -> Fetch:
+        if photo.width == 90:
+            raise MemoryError
+        if photo.width == 80:
+            return lambda: Image.frombytes("RGB", (1, 1), bytearray(2**62))
+        return inverting(photo)
+
+    pairs = [
+        (picture(tmp_path / name, (width, 20)), tmp_path / "out" / name)
+        for name, width in (("a.png", 90), ("b.png", 80), ("c.png", 30))
+    ]
+    *failures, last = stylize_files(begin, jobs(pairs), None)
+    assert last is None
+    for (source, _), failure in zip(pairs, failures, strict=False):
+        assert str(failure).startswith(f"{source} needs more memory than there is")
+    assert names(tmp_path / "out") == ["c.png"]
 
 
 def test_a_picture_never_replaces_itself(tmp_path: Path, reported: Reported) -> None:
@@ -195,7 +325,7 @@ def test_results_in_the_folder_itself_are_not_taken_again(
     out = tmp_path / "stylized"
     first = plan_files([tmp_path], out, reported.append)
     assert first == [(photo, out / "a.jpg")]
-    picture(out / "a.jpg")
+    assert run([tmp_path], out) == [out / "a.jpg"]
     assert plan_files([tmp_path], out, reported.append) == first
     assert not reported
 
@@ -223,7 +353,7 @@ def test_a_missing_picture_is_left_to_be_reported_when_opened(
     pairs = plan_files([missing], tmp_path / "out", reported.append)
     assert pairs == [(missing, tmp_path / "out" / "nowhere.jpg")]
     assert not reported
-    (error,) = stylize_files(inverting, pairs, size=None)
+    (error,) = stylize_files(inverting, jobs(pairs), size=None)
     assert "nowhere.jpg does not exist" in str(error)
 
 
@@ -243,7 +373,7 @@ def test_a_file_is_scaled_and_then_stylized(
         seen.append(picture.size)
         return inverting(picture)
 
-    assert list(stylize_files(noting, [(photo, tmp_path / "out" / "a.png")], size)) == [None]
+    assert list(stylize_files(noting, jobs([(photo, tmp_path / "out" / "a.png")]), size)) == [None]
     assert seen == [expected]
     with Image.open(tmp_path / "out" / "a.png") as written:
         assert written.size == expected
@@ -255,7 +385,7 @@ def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
         raise UserError("too small")
 
     photo = picture(tmp_path / "a.png")
-    (error,) = stylize_files(refuse, [(photo, tmp_path / "out" / "a.png")], None)
+    (error,) = stylize_files(refuse, jobs([(photo, tmp_path / "out" / "a.png")]), None)
     assert str(error) == f"{photo}: too small"
     assert list(tmp_path.iterdir()) == [photo]
 
@@ -274,7 +404,7 @@ def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
         (picture(tmp_path / "b.png"), tmp_path / "folder.png"),
         (picture(tmp_path / "c.png"), tmp_path / "out" / "c.png"),
     ]
-    outcomes = list(stylize_files(refuse_the_wide, pairs, None))
+    outcomes = list(stylize_files(refuse_the_wide, jobs(pairs), None))
     expected = [None, "missing.png does not exist", "wide.png: too wide", "folder.png is", None]
     for outcome, sentence in zip(outcomes, expected, strict=True):
         assert outcome is None if sentence is None else sentence in str(outcome)
@@ -284,7 +414,7 @@ def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
     pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(9)]
-    outcomes = stylize_files(inverting, pairs, None, at_once)
+    outcomes = stylize_files(inverting, jobs(pairs), None, at_once)
     assert next(outcomes) is None
     for source, _ in pairs[2 * at_once + 1 :]:  # the rest are to be written or read by now
         source.unlink()
@@ -303,7 +433,7 @@ def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> Non
         return fetch
 
     pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(6)]
-    assert list(stylize_files(begin, pairs, None, at_once=3)) == [None] * 6
+    assert list(stylize_files(begin, jobs(pairs), None, at_once=3)) == [None] * 6
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
@@ -318,7 +448,7 @@ def test_an_interruption_leaves_whole_pictures_alone(tmp_path: Path) -> None:
         for n in range(5)
     ]
     with pytest.raises(KeyboardInterrupt):
-        list(stylize_files(interrupted, pairs, None))
+        list(stylize_files(interrupted, jobs(pairs), None))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
     for name in ("0.png", "1.png"):
         with Image.open(tmp_path / "out" / name) as written:

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fast_style.checkpoint import (
     TrainedStyle,
@@ -105,6 +108,38 @@ def test_loaded_networks_can_be_trained_on(saved: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------- writing
+
+
+def transposed(x: Tensor) -> Tensor:
+    return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def sliced(x: Tensor) -> Tensor:
+    wide = x.new_zeros(2 * len(x), *x.shape[1:])
+    wide[::2] = x
+    return wide[::2]
+
+
+def part_of_a_larger_one(x: Tensor) -> Tensor:
+    larger = x.new_ones(*(side + 2 for side in x.shape))
+    inside = (slice(1, -1),) * x.ndim
+    larger[inside] = x
+    return larger[inside]
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+@pytest.mark.parametrize("layout", [channels_last, transposed, sliced, part_of_a_larger_one])
+def test_a_network_of_any_memory_layout_is_saved_as_it_is(
+    style: TrainedStyle, saved: Path, tmp_path: Path, layout: Callable[[Tensor], Tensor]
+) -> None:
+    for parameter in style.network.parameters():
+        parameter.data = layout(parameter.data)
+    assert not style.network.get_parameter("encoder.0.0.weight").is_contiguous()
+    save_style(style, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
 def test_folders_are_made_and_nothing_else_is_left(style: TrainedStyle, tmp_path: Path) -> None:
@@ -245,6 +280,53 @@ def test_nothing_is_executed(
     with pytest.raises(UserError, match="is no safetensors file"):
         load_style(path)
     assert not target.exists()
+
+
+def test_a_flipped_byte_is_noticed(saved: Path) -> None:
+    """Anywhere, be it in a weight, in the recipe or in the checksum; but for the checksum's own
+    name, without which the file counts as one of before there were any."""
+    content = saved.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    name = content.index(b'"sha256"')
+    rng = np.random.default_rng(0)
+    places = [*rng.integers(0, header, 150), *rng.integers(header, len(content), 150)]
+    for place in map(int, places):
+        if name <= place < name + len(b'"sha256"'):
+            continue
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(damaged)
+        with pytest.raises(UserError, match=str(saved)):
+            load_style(saved)
+    saved.write_bytes(content)
+    assert load_style(saved).name == "wave"
+
+
+def test_a_weight_that_changed_is_told(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not as it was written.*copy it again"):
+        load_style(saved)
+
+
+def test_a_file_without_a_checksum_loads(style: TrainedStyle, saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        assert len(file.metadata()["sha256"]) == 64
+    rewrite(saved, drop="sha256")
+    assert load_style(saved).recipe == style.recipe
+
+
+@pytest.mark.parametrize("name", ["painting.jpg", "painting"])
+def test_a_painting_is_no_style(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / name, format="JPEG")
+    with pytest.raises(UserError, match=r"is a picture.*fast-style train style=.*fast-style optim"):
+        load_style(tmp_path / name)
+
+
+def test_an_address_is_no_style() -> None:
+    with pytest.raises(UserError, match=r"'https://a\.org/b\.safetensors' is an address.*download"):
+        load_style("https://a.org/b.safetensors")
 
 
 def test_a_lightning_checkpoint_is_told_apart(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The command line, as a user meets it: what is written, what is said, and the exit code."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -169,7 +172,7 @@ def test_good_and_bad_pictures_in_one_batch(tmp_path: Path, style: Path) -> None
     assert f"{len(GOOD)} pictures in " in result.stdout
 
     expected = {name: size for name, (_, size) in GOOD.items() if name != "palette.gif"}
-    expected["palette-2.png"] = GOOD["palette.gif"][1]  # palette.png is there already
+    expected["palette-tiny.png"] = GOOD["palette.gif"][1]  # palette.png is there already
     assert files(out) == sorted(expected)
     for name, size in expected.items():
         with Image.open(out / name) as picture:
@@ -247,6 +250,93 @@ def test_a_size_that_leaves_too_little(tmp_path: Path, style: Path) -> None:
         tmp_path / "wide.png", "--style", style, "-o", tmp_path / "out", "--size", "64"
     )
     refused(result, "wide.png", "64 x 3 px")
+
+
+# What people take for pictures
+
+
+def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, style: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    make(folder, {"ok.jpg": GOOD["cmyk.jpg"]})
+    kinds = {"IMG_1.HEIC": "a HEIC photo", "IMG_2.CR2": "a camera's raw file", "c.mp4": "a film"}
+    for name in kinds:
+        (folder / name).write_bytes(b"\0" * 40)
+    result = stylize(folder, "--style", style, "-o", out)
+    assert result.exit_code == 2
+    for line, (name, kind) in zip(complaints(result), kinds.items(), strict=True):
+        assert line.startswith(f"fast-style: {folder / name} is {kind}, which cannot be read: ")
+    assert files(out) == ["ok.jpg"]
+
+
+def test_the_first_of_several_pictures(tmp_path: Path, style: Path) -> None:
+    frames = [noise(40, 30), noise(40, 30).transpose(Image.Transpose.ROTATE_180)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    out = tmp_path / "out"
+    styles: list[str | Path] = ["--style", style, "--style", "wave"]
+    result = stylize(tmp_path / "a.gif", *styles, "-o", out)
+    assert result.exit_code == 0
+    assert complaints(result) == [
+        f"fast-style: {tmp_path / 'a.gif'} is an animation of 2 pictures: only the first is used"
+    ]
+    assert (
+        run("sheet", tmp_path / "a.gif", *styles, "-o", tmp_path / "s.png").stderr.count(
+            "only the first is used"
+        )
+        == 1
+    )
+
+
+def test_several_styles(tmp_path: Path, style: Path, photo: Path) -> None:
+    out = tmp_path / "out"
+    result = stylize(photo, text_file(tmp_path), "--style", style, "--style", "wave",
+                     "--style", style, "-o", out)  # fmt: skip
+    assert result.exit_code == 2
+    (line,) = complaints(result)  # once, not for each style
+    assert "notes.jpg" in line
+    assert result.stdout.startswith("2 pictures in ")
+    assert files(out) == ["photo-tiny.jpg", "photo-wave.jpg"]
+    assert (
+        np.abs(pixels(out / "photo-tiny.jpg").astype(int) - pixels(out / "photo-wave.jpg")).mean()
+        > 5
+    )
+
+
+def text_file(folder: Path) -> Path:
+    text(folder / "notes.jpg")
+    return folder / "notes.jpg"
+
+
+def test_a_second_style_replaces_nothing(tmp_path: Path, style: Path, photo: Path) -> None:
+    out = tmp_path / "out"
+    for name in (style, "wave", style, "wave"):
+        assert stylize(photo, "--style", name, "-o", out).exit_code == 0
+    assert files(out) == ["photo-wave.jpg", "photo.jpg"]
+
+
+def test_a_slip_in_the_name_of_the_output(tmp_path: Path, style: Path, photo: Path) -> None:
+    refused(stylize(photo, "--style", style, "-o", tmp_path / "out.jpgg"), "out.jpgg", "in .jpg")
+    refused(run("sheet", photo, "--style", style, "-o", tmp_path / "out.pgn"), "out.pgn", "in .png")
+    assert files(tmp_path) == ["photo.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path: Path, style: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    refused(stylize(pipe, "--style", style, "-o", tmp_path / "out"), "pipe.png is a pipe")
+    refused(run("sheet", pipe, "-o", tmp_path / "out.png"), "pipe.png is a pipe")
+    refused(run("optimize", pipe, pipe, "-o", tmp_path / "out.png"), "pipe.png is a pipe")
+
+
+def test_an_address(tmp_path: Path, style: Path, photo: Path) -> None:
+    address, out = "https://example.com/a.jpg", tmp_path / "out"
+    refused(stylize(address, "--style", style, "-o", out), f"{address} is an address", "download")
+    refused(stylize(photo, "--style", address, "-o", out), f"'{address}' is an address", "download")
+
+
+def test_a_painting_as_style(tmp_path: Path, photo: Path) -> None:
+    way = f"fast-style train style={photo} data.dir=PHOTOS"
+    refused(stylize(photo, "--style", photo, "-o", tmp_path / "out"), way, "fast-style optimize")
 
 
 # Where nothing can be written
@@ -403,6 +493,9 @@ def test_a_missing_gpu(tmp_path: Path, style: Path, photo: Path) -> None:
         (["stylise", "photo.jpg"], "No such command 'stylise'"),
         (["stylize", "photo.jpg", "--style", "x", "--sice", "64"], "No such option"),
         (["sheet", "photo.jpg", "--strength", "1.5"], "'--strength'"),
+        (["sheet", "photo.jpg", "--strength", "nan"], "'--strength'"),
+        (["stylize", "photo.jpg", "--style", "wave", "--strength", "nan"], "'--strength'"),
+        (["demo", "--minutes", "inf"], "'--minutes'"),
         (["sheet", "photo.jpg", "--size", "15"], "'--size'"),
         (["demo", "--steps", "0"], "'--steps'"),
         (["demo", "--minutes", "0"], "'--minutes'"),
@@ -475,6 +568,68 @@ def test_stylizing_from_a_shell(
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("1 picture in ")
     assert files(tmp_path) == ["photo.jpg", "stylized/photo.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to this limit")
+@pytest.mark.parametrize("megabytes", [300, 700])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stylize", "photo.png", "--style", "wave"],
+        ["sheet", "photo.png", "--style", "wave", "--size", "1200"],
+        ["optimize", "photo.png", "photo.png", "--size", "1200"],
+        ["evaluate", "wave"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_too_little_memory_is_told_in_a_sentence(
+    tmp_path: Path, command: list[str], megabytes: int
+) -> None:
+    Image.new("RGB", (1200, 900), "red").save(tmp_path / "photo.png")
+    code = (
+        "import resource; "
+        f"resource.setrlimit(resource.RLIMIT_AS, ({megabytes} * 2**20, {megabytes} * 2**20)); "
+        f"from fast_style.cli import main; main({command})"
+    )
+    done = process("-c", code, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2, done.stderr
+    assert "memory" in done.stderr.splitlines()[-1]
+    assert files(tmp_path) == ["photo.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
+def test_a_large_picture_shows_progress_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    import pty
+    import termios
+
+    small = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((3600, 2700)).save(tmp_path / "large.jpg")
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = ["-m", "fast_style.cli", "stylize", "large.jpg", "--style", "wave", "-o", "out"]
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as program:
+        os.close(theirs)
+        seen = b""
+        while not re.search(rb"0/1 \[00:0[1-9]", seen):  # the clock goes on
+            seen += os.read(terminal, 1000)
+        program.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        while b"stopped" not in seen:
+            seen += os.read(terminal, 1000)
+        assert program.wait(60) == 130
+        # One pass takes several seconds, and much more on a busy machine.
+        assert time.monotonic() - sent < 2
+    os.close(terminal)
+    assert files(tmp_path) == ["large.jpg"]
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, style: Path, photo: Path) -> None:

@@ -1,15 +1,17 @@
 """The demo: everything from the package alone, and mistakes found before minutes are spent."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from omegaconf import DictConfig
 from PIL import Image
 
 from fast_style.checkpoint import load_style
 from fast_style.cli import main
-from fast_style.demo import Demo, run_demo
+from fast_style.demo import Demo, default_minutes, recipe, run_demo
 from fast_style.images import find_pictures, open_picture, resize_picture
 from fast_style.resources import PAINTINGS, PHOTOS
 from fast_style.stylizer import Stylizer
@@ -101,6 +103,28 @@ def test_a_painting_with_a_comma_in_its_name(tmp_path: Path) -> None:
     result = run("--style", painting, "--steps", "1", "-o", out)
     assert result.exit_code == 0, result.output
     assert load_style(out / "The Scream, 1893.safetensors").name == "The Scream, 1893"
+
+
+def test_on_a_cpu_the_quickstart_trains(compose: Callable[..., DictConfig]) -> None:
+    assert compose(*recipe(False, None)) == compose("experiment=quickstart")
+    cfg = compose(*recipe(False, Path("my photos")))
+    assert cfg.data == compose("data.dir='my photos'", "data.size=128").data
+    assert cfg.loss == compose("experiment=quickstart").loss
+
+
+def test_on_a_gpu_its_experiment_trains(compose: Callable[..., DictConfig]) -> None:
+    gpu = compose("experiment=gpu", "data.dir='my photos'")
+    assert compose(*recipe(True, Path("my photos"))) == gpu
+    leaves = compose(*recipe(True, None))
+    assert leaves.data == compose("experiment=quickstart").data
+    for part in ("style", "init", "loss", "optimizer", "trainer"):
+        assert leaves[part] == gpu[part]
+
+
+def test_help_tells_how_long_it_trains() -> None:
+    told = " ".join(run("--help").stdout.split())
+    on_cuda, elsewhere = (f"{default_minutes(cuda):g}" for cuda in (True, False))
+    assert f"default: ({on_cuda} on an NVIDIA GPU, {elsewhere} without)" in told
 
 
 def run(*arguments: str | Path) -> Result:

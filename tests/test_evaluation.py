@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from fast_style import faults
-from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.checkpoint import TrainedStyle, read_style, save_style, shipped_styles
 from fast_style.cli import main
 from fast_style.data import CentreSquares
 from fast_style.errors import UserError
@@ -297,6 +297,13 @@ def test_paintings_are_found_by_name_in_a_folder(plan: Plan, tmp_path: Path) -> 
     assert [(j["painting"], j["style_size"]) for j in data["judges"]] == [("mine.png", 96)]
 
 
+def test_paintings_of_shipped_styles_are_found_in_the_package() -> None:
+    for name in shipped_styles():
+        image = read_style(name).recipe["style"]["image"]
+        assert image == f"{name}.jpg"
+        assert (PAINTINGS / image).is_file()
+
+
 # The command line
 
 
@@ -315,6 +322,16 @@ def test_command_line(folder: Path, tmp_path: Path) -> None:
     assert re.search(r"old +96 px  total \d+\.\d\d, as L-BFGS after (more than )?\d", result.stdout)
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     assert data["judges"][0]["loss"]["content_layers"] == ["relu4_2"]
+
+
+def test_a_shipped_style_needs_no_painting_given(folder: Path, tmp_path: Path) -> None:
+    result = run(
+        *("wave", "--photos", folder / "photos", "-o", tmp_path / "out"),
+        *("--size", SIZE, "--count", 1, "--evaluations", 0),
+    )
+    assert result.exit_code == 0
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert data["judges"][0]["painting"] == "wave.jpg"
 
 
 def test_ctrl_c_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +355,8 @@ def refused(*arguments: str | int | Path) -> str:
 def test_wrong_input_ends_in_one_sentence(folder: Path, tmp_path: Path) -> None:
     old, out = folder / "old.safetensors", tmp_path / "out"
     assert "neither a file nor a shipped style" in refused("monet", "-o", out)
-    assert "starry-night.jpg" in refused("starry-night", "-o", out)
+    stray = checkpoint(tmp_path / "stray.safetensors", style={"image": "monet.jpg", "size": 128})
+    assert "monet.jpg" in refused(stray, "-o", out)
     assert "mine.jpg does not exist" in refused(old, "--painting", "mine.jpg", "-o", out)
     assert "nowhere does not exist" in refused(old, "--photos", "nowhere", "-o", out)
     assert "at least 96" in refused(old, "--size", "95", "-o", out)

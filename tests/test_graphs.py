@@ -168,6 +168,7 @@ def by_graphs(style: Path, recorder: PlainRecorder) -> Stylizer:
     stylizer = Stylizer(style, "cpu", "float32")
     stylizer.device = "cpu:0"
     stylizer._pass = OnePass(stylizer._style.network(), CPU, torch.float32)
+    stylizer._pinned = False
     stylizer._graphs = GraphCache(recorder)
     return stylizer
 
@@ -278,7 +279,7 @@ def test_the_kernels_derived_once_paint_the_same(style: Path) -> None:
     OnePass(derived, CPU, torch.float32)
     photo = to_tensor(pictures((37, 29))[0]).unsqueeze(0)
     with torch.no_grad():
-        torch.testing.assert_close(derived(photo), network(photo), rtol=0, atol=1e-6)
+        torch.testing.assert_close(derived(photo), network(photo), rtol=0, atol=1e-5)
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from fast_style.errors import UserError
 from fast_style.images import (
@@ -111,9 +111,31 @@ class TestFindPictures:
             find_pictures(tmp_path / "none")
         with pytest.raises(UserError, match=r"file\.txt is not a folder"):
             find_pictures(file)
-        with pytest.raises(UserError, match=r"holds no picture.*\.jpeg, \.jpg,") as caught:
+        with pytest.raises(UserError, match=r"holds no picture.*\.jpeg,.*\.jpg,") as caught:
             find_pictures(tmp_path)
         assert str(tmp_path) in str(caught.value)
+
+    def test_what_cannot_be_read_is_counted_and_named(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("a.jpg", "b.HEIC", "deep/c.nef", "d.mp4", "notes.txt", ".e.heic"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        assert find_pictures(tmp_path) == [tmp_path / "a.jpg"]
+        (message,) = caplog.messages
+        assert message.startswith(f"3 of the files in {tmp_path} cannot be read")
+        assert message.endswith(": b.HEIC, d.mp4, deep/c.nef")
+        for number in range(10):
+            (tmp_path / f"f{number}.cr2").touch()
+        find_pictures(tmp_path)
+        assert caplog.messages[1].startswith("13 of the files")
+        assert caplog.messages[1].endswith(", and 3 more") or caplog.messages[1].endswith(" 3 more")
+
+    def test_a_folder_of_nothing_that_can_be_read(self, tmp_path: Path) -> None:
+        for name in ("a.heic", "b.heic"):
+            (tmp_path / name).touch()
+        with pytest.raises(UserError, match=r"holds no picture that can.*a\.heic is a HEIC photo"):
+            find_pictures(tmp_path)
 
     def test_suffixes_are_lower_case_with_the_dot(self) -> None:
         assert {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"} <= SUFFIXES
@@ -213,6 +235,91 @@ class TestModes:
             Image.fromarray(blocks()).save(tmp_path / name, quality=100)
             found = pixels(tmp_path / name).astype(int)
             np.testing.assert_allclose(found[8::16, 8::16], blocks()[8::16, 8::16], atol=6)
+
+
+def tiff(
+    values: bytes,
+    size: tuple[int, int],
+    bits: int,
+    photometric: int = 1,
+    sample_format: int = 1,
+    order: str = "<",
+    **more: tuple[int, int],
+) -> bytes:
+    """An uncompressed grey TIFF of one strip (TIFF 6.0, section 3)."""
+    tags = {256: size[0], 257: size[1], 258: bits, 259: 1, 262: photometric, 277: 1, 278: size[1]}
+    tags |= {279: len(values), 339: sample_format, 273: 0} | dict(more.values())
+    offset = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = offset
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    start = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
+    return start + struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + values
+
+
+class TestDeepTiff:
+    """Grey at every depth, with either end as white."""
+
+    # What is stored for a share of white in [0, 1].
+    KINDS = {  # noqa: RUF012
+        "1": (1, 1, lambda shares: np.packbits(shares > 0.5).tobytes()),
+        "4": (
+            4,
+            1,
+            lambda shares: np.rint(shares[::2] * 240 + shares[1::2] * 15).astype("u1").tobytes(),
+        ),
+        "8": (8, 1, lambda shares: (shares * 255).astype("u1").tobytes()),
+        "16": (16, 1, lambda shares: (shares * 65535).astype("<u2").tobytes()),
+        "uint32": (32, 1, lambda shares: (shares * (2**32 - 1)).astype("<u4").tobytes()),
+        "int32": (32, 2, lambda shares: (shares * (2**31 - 1)).astype("<i4").tobytes()),
+        "int16": (16, 2, lambda shares: (shares * 32767).astype("<i2").tobytes()),
+        "float": (32, 3, lambda shares: shares.astype("<f4").tobytes()),
+    }
+
+    @pytest.mark.parametrize("white_is_zero", [False, True])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_is_a_ramp(self, tmp_path: Path, kind: str, white_is_zero: bool) -> None:
+        bits, sample_format, stored = self.KINDS[kind]
+        ramp = np.repeat([0.0, 1.0], 8) if bits == 1 else np.arange(16) / 15
+        values = stored(1 - ramp if white_is_zero else ramp)
+        path = tmp_path / "p.tif"
+        path.write_bytes(tiff(values, (16, 1), bits, 1 - white_is_zero, sample_format))
+        if white_is_zero and kind in ("uint32", "int32", "int16"):  # Pillow knows none of these
+            with pytest.raises(UserError, match="is a TIFF of a kind that cannot be read"):
+                open_picture(path)
+            return
+        np.testing.assert_allclose(pixels(path)[0, :, 0].astype(float), ramp * 255, atol=1)
+
+    def test_12_bits(self, tmp_path: Path) -> None:
+        packed = b"".join(
+            bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in ((0, 1024), (2048, 4095))
+        )
+        (tmp_path / "p.tif").write_bytes(tiff(packed, (4, 1), 12))
+        np.testing.assert_array_equal(pixels(tmp_path / "p.tif"), grey_as_rgb([[0, 64, 128, 255]]))
+
+    @pytest.mark.parametrize(
+        ("bits", "sample_format", "order", "photometric"),
+        [(16, 1, ">", 0), (32, 1, ">", 1), (64, 3, "<", 1), (8, 2, "<", 1), (24, 1, "<", 1)],
+    )
+    def test_other_kinds_are_refused(
+        self, tmp_path: Path, bits: int, sample_format: int, order: str, photometric: int
+    ) -> None:
+        path = tmp_path / "p.tif"
+        path.write_bytes(tiff(bytes(512), (8, 8), bits, photometric, sample_format, order))
+        with pytest.raises(UserError, match=r"p\.tif.* cannot be read.*: save (it|them) with"):
+            open_picture(path)
+
+    def test_grey_with_premultiplied_alpha(self, tmp_path: Path) -> None:
+        grey_alpha = np.array([[[100, 255], [50, 128], [0, 0]]], dtype=np.uint8)
+        path = tmp_path / "p.tif"
+        data = tiff(grey_alpha.tobytes(), (3, 1), 8, extra=(338, 1), samples=(277, 2))
+        # Two values of 8 bits, in the four bytes of the tag.
+        eight = struct.pack("<HHII", 258, 4, 1, 8)
+        assert eight in data
+        path.write_bytes(data.replace(eight, struct.pack("<HHIHH", 258, 3, 2, 8, 8)))
+        # Over white: what is stored, and the share of white that alpha leaves.
+        np.testing.assert_allclose(
+            pixels(path)[0, :, 0].astype(float), [100, 50 + 255 * (1 - 128 / 255), 255], atol=1
+        )
 
 
 class TestTransparency:
@@ -434,6 +541,245 @@ class TestColourProfiles:
             assert "icc_profile" not in saved.info
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+
+def png(values: NDArray[Any], bits: int, colour_type: int, *chunks: bytes) -> bytes:
+    """Rows ``(H, W)`` or ``(H, W, C)``, unfiltered, with chunks in front of them (PNG, third
+    edition); of fewer than 8 bits already packed."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    rows = values.astype(">u2" if bits == 16 else "u1").reshape(len(values), -1)
+    width = rows.shape[1] // samples if bits >= 8 else rows.shape[1] * (8 // bits)
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    body = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def gamma_chunk(gamma: float) -> bytes:
+    return chunk(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+
+
+def primaries_chunk(*xy: float) -> bytes:
+    return chunk(b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in xy)))
+
+
+SRGB_CHUNK = chunk(b"sRGB", b"\0")
+# White, red, green, blue.
+SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+P3_XY = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+ADOBE_XY = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+
+# Linear light from these to sRGB's, both with D65: CSS Color 4's sample code (Display P3) and
+# Adobe RGB (1998), section 4.3.5.3, by IEC 61966-2-1.
+P3_TO_SRGB = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]])
+ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]])
+
+
+def srgb_decode(levels: NDArray[Any]) -> NDArray[np.float64]:
+    values = levels / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+class TestColourOfPngs:
+    # Every 8th level of grey, and some colours.
+    colours = np.concatenate(
+        [np.arange(0, 256, 8).repeat(3).reshape(1, -1, 3), noise(32, 1)], axis=0
+    ).astype(np.uint8)
+
+    def opened(self, tmp_path: Path, data: bytes) -> NDArray[np.float64]:
+        (tmp_path / "p.png").write_bytes(data)
+        return pixels(tmp_path / "p.png").astype(float)
+
+    @pytest.mark.parametrize("alpha", [False, True])
+    def test_linear_light_of_16_bits(self, tmp_path: Path, alpha: bool) -> None:
+        values = np.rint(srgb_decode(self.colours) * 65535)
+        if alpha:
+            values = np.concatenate([values, np.full((*values.shape[:2], 1), 65535)], axis=-1)
+        found = self.opened(tmp_path, png(values, 16, 6 if alpha else 2, gamma_chunk(1.0)))
+        np.testing.assert_allclose(found, self.colours, atol=1)
+
+    @pytest.mark.parametrize("colour_type", [0, 4])
+    def test_linear_grey_of_16_bits(self, tmp_path: Path, colour_type: int) -> None:
+        levels = np.arange(256).reshape(16, 16)
+        values = np.rint(srgb_decode(levels) * 65535)
+        if colour_type == 4:
+            values = np.stack([values, np.full_like(values, 65535)], axis=-1)
+        found = self.opened(tmp_path, png(values, 16, colour_type, gamma_chunk(1.0)))
+        np.testing.assert_allclose(found, levels[..., None].repeat(3, -1), atol=1)
+
+    def test_linear_light_of_8_bits(self, tmp_path: Path) -> None:
+        found = self.opened(tmp_path, png(self.colours, 8, 2, gamma_chunk(1.0)))
+        np.testing.assert_allclose(found, srgb_encode(self.colours / 255), atol=1)
+
+    def test_gamma_of_a_palette(self, tmp_path: Path) -> None:
+        palette = chunk(b"PLTE", bytes([0, 0, 0, 10, 100, 200]))
+        data = png(np.array([[0, 1]]), 8, 3, gamma_chunk(1.0), palette)
+        expected = srgb_encode(np.array([[[0, 0, 0], [10, 100, 200]]]) / 255)
+        np.testing.assert_allclose(self.opened(tmp_path, data), expected, atol=1)
+
+    def test_primaries_and_gamma(self, tmp_path: Path) -> None:
+        data = png(self.colours, 8, 2, gamma_chunk(1 / 2.2), primaries_chunk(*ADOBE_XY))
+        expected = srgb_encode((self.colours / 255) ** 2.2 @ ADOBE_TO_SRGB.T)
+        assert np.abs(expected - self.colours).max() > 20
+        np.testing.assert_allclose(self.opened(tmp_path, data), expected, atol=1.5)
+
+    @pytest.mark.parametrize(
+        "chunks",
+        [
+            [gamma_chunk(0.45455)],
+            [gamma_chunk(0.45455), primaries_chunk(*SRGB_XY)],
+            [SRGB_CHUNK, gamma_chunk(1.0)],
+            [gamma_chunk(1.0), SRGB_CHUNK, primaries_chunk(*ADOBE_XY)],
+            [chunk(b"cICP", bytes([1, 13, 0, 1])), gamma_chunk(1.0)],
+            [gamma_chunk(0.0)],
+            [primaries_chunk(0.3127, 0, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06), gamma_chunk(0.45455)],
+        ],
+        ids=["srgb-gamma", "srgb-primaries", "srgb", "srgb-last", "cicp", "zero", "no-white"],
+    )
+    def test_what_means_srgb_changes_nothing(self, tmp_path: Path, chunks: list[bytes]) -> None:
+        found = self.opened(tmp_path, png(self.colours, 8, 2, *chunks))
+        np.testing.assert_array_equal(found, self.colours)
+
+    @pytest.mark.parametrize("transfer", [13, 1])
+    def test_cicp_counts_most(self, tmp_path: Path, transfer: int) -> None:
+        other = chunk(b"iCCP", b"x\0\0" + zlib.compress(TestColourProfiles().adobe_rgb()))
+        cicp = chunk(b"cICP", bytes([12, transfer, 0, 1]))
+        for chunks in ([cicp], [other, cicp], [cicp, gamma_chunk(1.0)]):
+            found = self.opened(tmp_path, png(self.colours, 8, 2, *chunks))
+            expected = srgb_encode(srgb_decode(self.colours) @ P3_TO_SRGB.T)
+            np.testing.assert_allclose(found, expected, atol=1.5)
+
+    def test_linear_cicp_of_16_bits(self, tmp_path: Path) -> None:
+        values = np.rint(srgb_decode(self.colours) * 65535)
+        data = png(values, 16, 2, chunk(b"cICP", bytes([1, 8, 0, 1])))
+        np.testing.assert_allclose(self.opened(tmp_path, data), self.colours, atol=1)
+
+    @pytest.mark.parametrize("cicp", [[9, 16, 0, 1], [9, 18, 0, 1], [1, 13, 0, 0], [1, 13, 1, 1]])
+    def test_colours_without_an_answer_are_refused(self, tmp_path: Path, cicp: list[int]) -> None:
+        with pytest.raises(UserError, match=r"p\.png: colours of this kind .* save it as sRGB"):
+            self.opened(tmp_path, png(self.colours, 8, 2, chunk(b"cICP", bytes(cicp))))
+
+    def test_a_profile_counts_more_than_gamma(self, tmp_path: Path) -> None:
+        profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(TestColourProfiles().adobe_rgb()))
+        data = png(self.colours, 8, 2, gamma_chunk(1.0), profile)
+        expected = srgb_encode((self.colours / 255) ** 2.19921875 @ ADOBE_TO_SRGB.T)
+        np.testing.assert_allclose(self.opened(tmp_path, data), expected, atol=2)
+
+    def test_grey_profile_of_16_bits_with_alpha(self, tmp_path: Path) -> None:
+        levels = np.arange(256).reshape(16, 16)
+        values = np.stack([levels * 257, np.full_like(levels, 65535)], axis=-1)
+        grey = icc_profile(b"GRAY", {b"kTRC": curve(1.8)})
+        data = png(values, 16, 4, chunk(b"iCCP", b"x\0\0" + zlib.compress(grey)))
+        expected = srgb_encode((levels / 255) ** 1.8)[..., None].repeat(3, axis=-1)
+        np.testing.assert_allclose(self.opened(tmp_path, data), expected, atol=2)
+
+
+class TestTransparentColour:
+    """PNG's tRNS, which names a colour in the file's own depth."""
+
+    def opened(self, tmp_path: Path, data: bytes) -> NDArray[np.uint8]:
+        (tmp_path / "p.png").write_bytes(data)
+        return pixels(tmp_path / "p.png")
+
+    def test_grey_of_16_bits(self, tmp_path: Path) -> None:
+        values = np.array([[300, 301, 25700, 0]])
+        found = self.opened(tmp_path, png(values, 16, 0, chunk(b"tRNS", struct.pack(">H", 300))))
+        np.testing.assert_array_equal(found, grey_as_rgb([[255, 1, 100, 0]]))
+
+    def test_colours_of_16_bits(self, tmp_path: Path) -> None:
+        key = [0x1234, 0x5678, 0x9ABC]
+        values = np.array([[key, [0x1234, 0x5678, 0x9ABD], [0x1233, 0x5678, 0x9ABC]]])
+        data = png(values, 16, 2, chunk(b"tRNS", struct.pack(">3H", *key)))
+        expected = np.rint(values / 257)
+        expected[0, 0] = 255
+        np.testing.assert_array_equal(self.opened(tmp_path, data), expected)
+
+    @pytest.mark.parametrize(
+        ("bits", "packed", "key", "expected"),
+        [
+            (1, 0b01000000, 1, [0, 255, 0, 0, 0, 0, 0, 0]),
+            (1, 0b01000000, 0, [255] * 8),
+            (2, 0b00011011, 1, [0, 255, 170, 255]),
+            (4, 0x3A, 3, [255, 170]),
+            (4, 0x3A, 10, [51, 255]),
+        ],
+    )
+    def test_grey_of_few_levels(
+        self, tmp_path: Path, bits: int, packed: int, key: int, expected: list[int]
+    ) -> None:
+        data = png(np.array([[packed]]), bits, 0, chunk(b"tRNS", struct.pack(">H", key)))
+        np.testing.assert_array_equal(self.opened(tmp_path, data), grey_as_rgb([expected]))
+
+
+class TestAdobeByExif:
+    def exif(self, space: int, index: str) -> Image.Exif:
+        exif = Image.Exif()
+        exif[ExifTags.IFD.Exif] = {
+            ExifTags.Base.ColorSpace: space,
+            ExifTags.IFD.Interop: {ExifTags.Interop.InteropIndex: index},
+        }
+        return exif
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+    def test_is_converted(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"p{suffix}"
+        options: dict[str, Any] = {"quality": 100, "subsampling": 0}
+        if suffix == ".webp":
+            options = {"lossless": True}
+        Image.fromarray(blocks()).save(path, exif=self.exif(65535, "R03"), **options)
+        expected = srgb_encode((blocks() / 255) ** 2.19921875 @ ADOBE_TO_SRGB.T)
+        assert np.abs(expected - blocks()).max() > 15
+        np.testing.assert_allclose(pixels(path).astype(float), expected, atol=4)
+
+    @pytest.mark.parametrize(("space", "index"), [(1, "R98"), (65535, "R98"), (1, "R03")])
+    def test_others_are_srgb(self, tmp_path: Path, space: int, index: str) -> None:
+        path = tmp_path / "p.webp"
+        Image.fromarray(blocks()).save(path, exif=self.exif(space, index), lossless=True)
+        np.testing.assert_array_equal(pixels(path), blocks())
+
+    def test_a_profile_counts_more(self, tmp_path: Path) -> None:
+        path = tmp_path / "p.webp"
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        exif = self.exif(65535, "R03")
+        Image.fromarray(blocks()).save(path, exif=exif, icc_profile=srgb, lossless=True)
+        np.testing.assert_array_equal(pixels(path), blocks())
+
+
+class TestSeveralPictures:
+    def noted(self, path: Path) -> list[str]:
+        notes: list[str] = []
+        open_picture(path, note=notes.append)
+        return notes
+
+    @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+    def test_are_told(self, tmp_path: Path, suffix: str) -> None:
+        frames = [Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#00ff00", "#0000ff")]
+        path = tmp_path / f"p{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+        count = "has 3 pages" if suffix == ".tif" else "is an animation of 3 pictures"
+        assert self.noted(path) == [f"{path} {count}: only the first is used"]
+
+    @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif", ".jpg"])
+    def test_a_single_one_is_not(self, tmp_path: Path, suffix: str) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"p{suffix}")
+        assert self.noted(tmp_path / f"p{suffix}") == []
+
+    def test_previews_are_not(self, tmp_path: Path) -> None:
+        preview = Image.new("RGB", (4, 4))
+        preview.encoderinfo = {"tiffinfo": {254: 1}}
+        Image.new("RGB", (8, 8)).save(tmp_path / "p.tif", save_all=True, append_images=[preview])
+        with Image.open(tmp_path / "p.tif") as stored:
+            stored.seek(1)
+            assert stored.tag_v2[254] == 1  # type: ignore[attr-defined]
+        Image.new("RGB", (8, 8)).save(
+            tmp_path / "p.jpg", format="MPO", save_all=True, append_images=[preview]
+        )
+        assert self.noted(tmp_path / "p.tif") == self.noted(tmp_path / "p.jpg") == []
+
+
 class TestDraft:
     @pytest.mark.parametrize(
         ("draft_side", "size"),
@@ -497,6 +843,56 @@ class TestOpenErrors:
         path.write_text("<html>404 not found</html>" * 20)
         assert "is not a picture" in self.refused(path)
 
+    @pytest.mark.parametrize(
+        ("name", "head", "kind"),
+        [
+            ("p.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo"),
+            ("p.jpg", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC photo"),
+            ("p.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "a film"),
+            ("p.cr3", b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "a camera's raw file"),
+            ("p.cr2", b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw file"),
+            ("p.jpg", b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw file"),
+            ("p.raf", b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+            ("p.avi", b"RIFF\0\0\0\0AVI LIST", "a film"),
+            ("p.png", b"8BPS\0\x01", "an editor's project"),
+            ("p.xcf", b"gimp xcf v011\0", "an editor's project"),
+            ("p.kra", b"PK\x03\x04", "an editor's project"),
+            ("p.svg", b"<?xml version='1.0'?>\n<svg xmlns=''>", "a vector drawing"),
+            ("p.jxl", b"\xff\x0a\xfa", "a JPEG XL picture"),
+            ("p.pdf", b"%PDF-1.7", "a PDF document"),
+            ("p.jpg", b"\n<!DOCTYPE html><html>", "a web page"),
+        ],
+    )
+    def test_files_of_other_kinds(self, tmp_path: Path, name: str, head: bytes, kind: str) -> None:
+        (tmp_path / name).write_bytes(head + bytes(100))
+        message = self.refused(tmp_path / name)
+        assert f" is not a picture that can be read but {kind}: " in message
+
+    @pytest.mark.parametrize("how", ["suffix", "tag"])
+    def test_the_preview_of_a_raw_file_is_not_taken_for_it(self, tmp_path: Path, how: str) -> None:
+        path = tmp_path / ("p.NEF" if how == "suffix" else "p.tif")
+        tags = {50706: b"\x01\x04\0\0"} if how == "tag" else {}
+        Image.new("RGB", (16, 12)).save(path, format="TIFF", tiffinfo=tags)
+        assert "is a camera's raw file, of which only a preview" in self.refused(path)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "p.jpg")
+        assert "is a pipe or a device, not a file" in self.refused(tmp_path / "p.jpg")
+        reading, writing = os.pipe()
+        try:
+            assert "is a pipe" in self.refused(Path(f"/dev/fd/{reading}"))
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    def test_an_address(self) -> None:
+        for address in ("https://example.com/a.jpg", "s3://bucket/a.jpg"):
+            with pytest.raises(UserError, match=f"^{address} is an address.*download it first"):
+                open_picture(Path(address))
+            with pytest.raises(UserError, match=f"^{address} is an address.*download it first"):
+                find_pictures(Path(address))
+
     def test_postscript_is_not_run(self, tmp_path: Path) -> None:
         path = tmp_path / "p.jpg"
         Image.fromarray(noise()).save(path, format="EPS")
@@ -535,10 +931,6 @@ class TestOpenErrors:
         assert refused > 20
 
     def test_more_pixels_than_allowed(self, tmp_path: Path) -> None:
-        def chunk(kind: bytes, data: bytes) -> bytes:
-            checksum = struct.pack(">I", zlib.crc32(kind + data))
-            return struct.pack(">I", len(data)) + kind + data + checksum
-
         width, height = 20_000, MAX_PIXELS // 20_000 + 1
         header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
         path = tmp_path / "p.png"
@@ -553,11 +945,11 @@ class TestOpenErrors:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "p.png"
-        Image.fromarray(noise()).save(path)
-        needed = 8 * Image.open(path).width * Image.open(path).height
+        Image.new("RGB", (3000, 3000)).save(path)
+        needed = 8 * 3000 * 3000
         memory = psutil.virtual_memory()
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed))
-        open_picture(path)
+        assert open_picture(path).size == (3000, 3000)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=needed - 1))
         assert "memory that is free" in self.refused(path)
 
@@ -624,9 +1016,17 @@ class TestSave:
         save_picture(Image.fromarray(noise()), path)
         np.testing.assert_array_equal(pixels(path), noise())
 
-    @pytest.mark.parametrize("name", ["p.xyz", "p", "p.gif"])
+    @pytest.mark.parametrize("name", ["p.xyz", "p"])
     def test_unknown_suffix(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(UserError, match=r"\.jpg, \.png, .* or \.webp"):
+            save_picture(Image.new("RGB", (5, 5)), tmp_path / name)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("name", "meant"), [("p.jpgg", ".jpg"), ("p.pgn", ".png"), ("p.gif", ".png")]
+    )
+    def test_nearest_suffix_is_named(self, tmp_path: Path, name: str, meant: str) -> None:
+        with pytest.raises(UserError, match=rf"{name} does not say .* end in \{meant}\.$"):
             save_picture(Image.new("RGB", (5, 5)), tmp_path / name)
         assert list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fast_style.muon import Muon, orthogonalized
+from fast_style.networks import kernels
 from fast_style.networks.transformer import ImageTransformer
 
 
@@ -128,3 +129,36 @@ def test_parameters_without_gradient_stay() -> None:
     Muon([kernel, scale]).step()
     assert torch.equal(kernel, before[0])
     assert torch.equal(scale, before[1])
+
+
+def test_a_gradient_of_zeros_moves_nothing() -> None:
+    kernels = [nn.Parameter(random(4, 2, 3, 3)), nn.Parameter(torch.zeros(4, 2, 3, 3))]
+    before = [kernel.detach().clone() for kernel in kernels]
+    optimizer = Muon(kernels)
+    for _ in range(3):
+        for kernel in kernels:
+            kernel.grad = torch.zeros_like(kernel)
+        optimizer.step()
+    torch.testing.assert_close([kernel.detach() for kernel in kernels], before, rtol=1e-6, atol=0)
+
+
+def test_kernels_together_step_as_kernels_alone() -> None:
+    """On a GPU, all go through the products at once, in channels_last."""
+    shapes = [(8, 4, 3, 3), (8, 8, 3, 3), (4, 3, 5, 5), (8, 8, 3, 3), (30, 2, 3, 3)]
+    alone = [nn.Parameter(random(*shape, seed=n)) for n, shape in enumerate(shapes)]
+    together = [
+        nn.Parameter(kernel.detach().contiguous(memory_format=torch.channels_last))
+        for kernel in alone
+    ]
+    for step in range(3):
+        for n, (one, other) in enumerate(zip(alone, together, strict=True)):
+            one.grad = random(*one.shape, seed=10 * step + n)
+            other.grad = one.grad.contiguous(memory_format=torch.channels_last)
+        if step == 0:
+            optimizers = Muon(alone), Muon(together)
+        optimizers[0].step()
+        with kernels.on_cpu():
+            optimizers[1].step()
+    for one, other in zip(alone, together, strict=True):
+        assert other.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(other.detach(), one.detach(), rtol=1e-5, atol=1e-6)

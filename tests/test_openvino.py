@@ -48,6 +48,16 @@ def test_the_graph_is_the_network(widths: tuple[int, int, int], residual_blocks:
         assert np.abs(stylized - expected.numpy() * 255).max() < 0.51
 
 
+def test_weights_of_any_memory_layout() -> None:
+    torch.manual_seed(0)
+    network = ImageTransformer((4, 8, 8), 1).eval()
+    photo = np.random.default_rng(0).random((24, 31, 3), np.float32)
+    expected = compiled(network)(photo)
+    network.to(memory_format=torch.channels_last)
+    assert not network.get_parameter("encoder.0.0.weight").is_contiguous()
+    np.testing.assert_array_equal(compiled(network)(photo), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("mean", [0.0, 3.0])

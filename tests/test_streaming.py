@@ -1,6 +1,7 @@
 """Bands of rows give what one pass of the network gives, however the picture is cut."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -151,7 +152,7 @@ def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(size: tuple[int, int],
 
 
 def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransformer) -> None:
-    convolution = network.encoder[0][0]
+    convolution = cast(Any, network.encoder)[0][0]
     bands = list(_levels(noise(30, 40), 16, CPU))
 
     def convolved(inputs: int) -> Tensor:

@@ -163,6 +163,41 @@ def test_other_tensors_are_refused(stylize: Stylizer, wrong: Tensor) -> None:
         stylize(wrong)
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([-1.0, 1.0], "-1 to 1"), ([0.0, 255.0], "0 to 255"), ([0.5, float("nan")], "nan to nan"),
+     ([0.0, float("inf")], "0 to inf")],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_other_values_are_refused(
+    stylize: Stylizer, values: list[float], told: str, dtype: torch.dtype
+) -> None:
+    given = torch.tensor(values, dtype=dtype).repeat(3 * 32 * 16).view(1, 3, 32, 32)
+    with pytest.raises(ValueError, match=rf"expected values in \[0, 1\], got {told}"):
+        stylize(given)
+
+
+def test_what_rounding_left_is_taken(stylize: Stylizer) -> None:
+    given = photos()
+    given[0, 0, 0, :2] = torch.tensor([-1e-6, 1 + 1e-6])
+    assert stylize(given).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("photo.jpg", r"the path 'photo\.jpg': open it with PIL\.Image\.open"),
+     (Path("photo.jpg"), r"the path 'photo\.jpg'"), (np.zeros((32, 32, 3)), "a ndarray"),
+     (None, "a NoneType")],
+)  # fmt: skip
+def test_other_things_than_pictures_are_refused(
+    stylize: Stylizer, given: object, told: str
+) -> None:
+    with pytest.raises(TypeError, match=f"expected a picture of PIL's or a tensor, got {told}"):
+        stylize(given)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=f"expected a picture of PIL's, got {told}"):
+        stylize.begin(given)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("size", [(15, 64), (64, 15), (1, 1)])
 def test_tiny_pictures_are_refused(stylize: Stylizer, size: tuple[int, int]) -> None:
     with pytest.raises(UserError, match=rf"{size[0]} x {size[1]} px .*at least 16"):
@@ -248,9 +283,10 @@ def test_a_network_of_one_strength_is_told_so(style: Path) -> None:
         Stylizer(style, "cpu", strength=0.5)
 
 
-def test_strength_beyond_its_range(adjustable: Path) -> None:
-    with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
-        Stylizer(adjustable, "cpu", strength=1.5)
+@pytest.mark.parametrize("strength", [1.5, -0.1, float("nan")])
+def test_strength_beyond_its_range(adjustable: Path, strength: float) -> None:
+    with pytest.raises(ValueError, match=rf"between 0 and 1, not {strength}"):
+        Stylizer(adjustable, "cpu", strength=strength)
 
 
 def test_tensors_that_memory_is_short_of_are_refused(
@@ -276,7 +312,7 @@ def test_a_missing_gpu_is_refused(style: Path, device: str) -> None:
         Stylizer(style, device)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_what_the_cpu_gives(style: Path) -> None:
     stylizer = Stylizer(style)
     assert stylizer.device == "cuda"
@@ -318,6 +354,34 @@ def test_signals_can_be_handled_when_styles_are_gone(style: Path) -> None:
     code += f"styles = [Stylizer({str(style)!r}, 'cpu')]; styles[0](Image.new('RGB', (32, 32))); "
     code += "thread = threading.Thread(target=styles.clear); thread.start(); thread.join(); "
     assert python(code + "signal.raise_signal(signal.SIGTERM); print('alive')") == "alive\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to this limit")
+def test_bands_take_over_within_a_limit_of_the_process(style: Path) -> None:
+    code = f"""
+import resource
+import numpy as np, psutil, torch
+from PIL import Image
+import fast_style.networks.streaming
+from fast_style import Stylizer
+from fast_style.resources import available_memory
+
+rng = np.random.default_rng(0)
+photo = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((400, 300))
+stylize = Stylizer({str(style)!r}, 'cpu', precision='float32')
+expected = np.asarray(stylize(photo), dtype=float)
+again = Stylizer({str(style)!r}, 'cpu', precision='float32')
+again.bytes_per_pixel = 2**14  # 2 GB, as of a larger picture
+limit = psutil.Process().memory_info().vms + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(np.abs(np.asarray(again(photo), dtype=float) - expected).max())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "400 x 300 px is too large for one pass: it is done in bands" in done.stderr
+    assert float(done.stdout) <= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, PyTorch is asked")

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -398,7 +400,7 @@ def assert_one_sentence(result: Result, *words: str) -> None:
         (["loss.style_layers=[]"], ["style_layers"]),
         (["loss.network=resnet"], ["resnet", "vgg19"]),
         (["loss.normalization=gattys"], ["gattys", "gatys"]),
-        (["model.widths=[4,8]"], ["model", "expected 3, got 2"]),
+        (["model.widths=[4,8]"], ["model.widths=[4,8]", "a list of 3"]),
         (["data.batch_size=0"], ["batch_size"]),
         (["data.size=4"], ["data.size"]),
         (["style.size=0"], ["style.size"]),
@@ -565,29 +567,60 @@ def test_two_processes_draw_different_photos_and_learn_the_same(
     assert difference < 0.01 * (untrained - alone).abs().max()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+@contextmanager
+def endless_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A training in a process group of its own, with a loader's process, that has written its
+    network once."""
     process = subprocess.Popen(
-        arguments("output_dir=out", "trainer.max_steps=1000000", "trainer.val_check_interval=4"),
-        cwd=tmp_path, env=environment(tmp_path),
+        arguments(
+            "output_dir=out", "trainer.max_steps=1000000", "trainer.val_check_interval=4",
+            "data.workers=1",
+        ),
+        cwd=folder, env=environment(folder), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    network = tmp_path / "out" / "stained-glass.safetensors"
+    network = folder / "out" / "stained-glass.safetensors"
     try:
         deadline = time.monotonic() + 120
         while not network.is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(number)
-        told, complaints = process.communicate(timeout=60)
+        yield process
     finally:
         process.kill()
+
+
+def steps_of(folder: Path) -> int:
+    """Of the network and the checkpoint, which are of the same step."""
+    step = load_style(folder / "out" / "stained-glass.safetensors").losses["step"]
+    last = torch.load(folder / "out" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == step
+    return int(step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_ends_a_run_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with endless_run(tmp_path) as process:
+        os.killpg(process.pid, number)
+        told, complaints = process.communicate(timeout=60)
     assert process.returncode == 0, complaints
     assert "Traceback" not in complaints
     assert "to resume" in told
-    step = load_style(network).losses["step"]
-    assert step >= 4
-    assert torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)["global_step"] == step
+    assert steps_of(tmp_path) >= 4
+
+
+@pytest.mark.slow
+def test_a_loader_that_is_killed_ends_a_run_in_a_sentence(tmp_path: Path) -> None:
+    with endless_run(tmp_path) as process:
+        (loader,) = psutil.Process(process.pid).children()
+        loader.kill()
+        _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 2, complaints
+    assert "Traceback" not in complaints
+    assert complaints.splitlines()[-1].startswith("fast-style: a process that loads photos died")
+    assert steps_of(tmp_path) >= 4
 
 
 @pytest.mark.slow

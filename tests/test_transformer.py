@@ -1,7 +1,6 @@
 """The image transformation network: its shapes, its layers and its arithmetic."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 import torch
@@ -10,14 +9,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fast_style.networks import MARGIN, at_strength
+from fast_style.networks.operations import mirrored, padded
 from fast_style.networks.transformer import (
     ImageTransformer,
     ReflectedConv,
     ToRGB,
     UpsampledConv,
-    mirrored,
-    reflected,
-    replicated,
 )
 
 SIZES = [(16, 16), (16, 31), (17, 18), (19, 64), (20, 21), (33, 47), (64, 48), (101, 37)]
@@ -99,14 +96,15 @@ def test_margins_and_their_gradients_are_pytorchs(
 ) -> None:
     x = pictures(2, *size).double().to(memory_format=memory_format).requires_grad_()
     expected = F.pad(x, (margin,) * 4, mode=mode)
-    padded = reflected(x, margin) if mode == "reflect" else replicated(x)
-    assert torch.equal(padded, expected)
+    skipped = 1 if mode == "reflect" else 0
+    ours = padded(x, margin, skipped)
+    assert torch.equal(ours, expected)
     gradient = torch.rand_like(expected)
     (wanted,) = torch.autograd.grad(expected, x, gradient)
     given = gradient.to(memory_format=memory_format)
-    (found,) = torch.autograd.grad(padded, x, given)
+    (found,) = torch.autograd.grad(ours, x, given)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-14)
-    on_cuda = mirrored(x.detach(), margin, skipped=1 if mode == "reflect" else 0)
+    on_cuda = mirrored(x.detach(), margin, skipped)
     assert torch.equal(on_cuda, expected)
     for kept in (found, on_cuda):
         assert kept.is_contiguous(memory_format=memory_format)
@@ -124,7 +122,7 @@ def test_upsampled_conv_is_nearest_upsampling_reflection_and_convolution(
     doubled = F.interpolate(x, scale_factor=2, mode="nearest")
     reference = F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="reflect"), weight)
 
-    found = conv(x)
+    found = conv(padded(x, conv.margin, conv.skipped))
     torch.testing.assert_close(found, reference)
     assert found.shape == (2, outputs, 2 * height, 2 * width)
 
@@ -147,8 +145,9 @@ def test_reflected_conv_reflects_at_the_border(
         2, 3, kernel_size, stride, padding=kernel_size // 2, padding_mode="reflect", bias=False
     ).double()
     reference.load_state_dict(conv.state_dict())
-    torch.testing.assert_close(conv(x), reference(x))
-    assert conv(x).shape[-2:] == (-(-height // stride), -(-width // stride))
+    found = conv(padded(x, conv.margin, conv.skipped))
+    torch.testing.assert_close(found, reference(x))
+    assert found.shape[-2:] == (-(-height // stride), -(-width // stride))
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 19), (17, 18), (21, 23)])
@@ -169,22 +168,36 @@ def test_last_layer_learns_as_a_plain_convolution_does(height: int, width: int) 
         torch.testing.assert_close(layer(x), plain)
 
 
-def test_every_instance_norm_gives_zero_mean_and_unit_variance(network: ImageTransformer) -> None:
-    seen: dict[str, Tensor] = {}
+def test_the_network_is_johnsons_layer_by_layer(adjustable: ImageTransformer) -> None:
+    """The same weights in PyTorch's own layers, written out."""
+    plain = ImageTransformer((4, 8, 8), residual_blocks=1).double()
+    plain.load_state_dict(at_strength(adjustable.double().state_dict(), 0.4))
+    weights = plain.state_dict()
 
-    def keep(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        seen[name] = output.clone()
+    def convolution(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = weights[f"{name}.weight"]
+        margin = weight.shape[-1] // 2
+        padding = F.pad(x, (margin,) * 4, mode="reflect")
+        return F.conv2d(padding, weight, weights.get(f"{name}.bias"), stride)
 
-    for name, module in network.named_modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            module.register_forward_hook(partial(keep, name))
+    def norm(x: Tensor, name: str) -> Tensor:
+        variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+        scale, shift = (weights[f"{name}.{part}"][:, None, None] for part in ("weight", "bias"))
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    photos = pictures(2, 19, 22).double()
+    x = F.pad(photos * 2 - 1, (MARGIN,) * 4, mode="reflect")
+    for number, stride in enumerate((1, 2, 2)):
+        x = norm(convolution(x, f"encoder.{number}.0", stride), f"encoder.{number}.1").relu()
+    block = norm(convolution(x, "residuals.0.body.0.0"), "residuals.0.body.0.1").relu()
+    x = x + norm(convolution(block, "residuals.0.body.1"), "residuals.0.body.2")
+    for number in (0, 1):
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = norm(convolution(x, f"decoder.{number}.0"), f"decoder.{number}.1").relu()
+    painted = torch.sigmoid(convolution(x, "to_rgb"))[..., MARGIN:, MARGIN:][..., :19, :22]
     with torch.no_grad():
-        network(4 * pictures(2, 32, 32))
-    assert len(seen) == 3 + 2 + 2  # encoder, one residual block, decoder
-    for output in seen.values():
-        variance, mean = torch.var_mean(output, (2, 3), correction=0)
-        torch.testing.assert_close(mean, torch.zeros_like(mean), rtol=0, atol=1e-4)
-        torch.testing.assert_close(variance, torch.ones_like(variance), rtol=0, atol=0.02)
+        found = adjustable(photos, 0.4)
+    torch.testing.assert_close(found, 0.6 * photos + 0.4 * painted, rtol=0, atol=1e-9)
 
 
 def test_instance_norms_can_be_learned() -> None:

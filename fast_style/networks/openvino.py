@@ -40,6 +40,8 @@ DEVIATIONS = 12
 # photos, 30 to 2000 of those.
 HEAVIEST_TAILS = 20
 
+WAIT_MS = 100  # at most, until Ctrl-C is heard
+
 
 class CompiledTransformer:
     """An ``ImageTransformer``'s weights, compiled for each size of picture that comes.
@@ -50,7 +52,8 @@ class CompiledTransformer:
             convolutions behind the encoder in 8 bits, unless the picture is one that would suffer
             (see `HEAVIEST_TAILS`). Statistics and the output are in float32 either way.
 
-    Safe to share among threads, which take turns: one picture occupies all cores.
+    Safe to share among threads, which take turns: one picture occupies all cores. Ctrl-C is heard
+    while a picture is computed.
     """
 
     KEPT = 4  # compiled sizes
@@ -76,8 +79,18 @@ class CompiledTransformer:
     def _run(self, photo: Array, exactly: bool) -> tuple[Array, float]:
         """The stylized photo and the kurtosis of its features."""
         model = self._for((photo.shape[:2], photo.dtype, exactly))
-        painted, tails = model([photo[np.newaxis]]).values()
-        return painted[0], tails.item()
+        # A request of its own: one that was interrupted may be at work still.
+        request = model.create_infer_request()
+        request.start_async([photo[np.newaxis]])
+        try:
+            while not request.wait_for(WAIT_MS):
+                pass  # Python looks for signals here
+            request.wait()  # raises what went wrong
+        except BaseException:
+            request.cancel()
+            raise
+        painted, tails = (request.get_output_tensor(number).data for number in range(2))
+        return painted[0].copy(), tails.item()
 
     def _for(self, key: _Key) -> openvino.CompiledModel:
         model = self._compiled.pop(key, None)

@@ -1,14 +1,19 @@
 """The image transformation network of Johnson et al. 2016, with instance norm."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from fast_style.networks import MARGIN, MIN_SIDE, at_strength
+from fast_style.networks import MARGIN, MIN_SIDE, kernels
+from fast_style.networks.operations import normalized, padded
+
+# Tensor cores multiply bf16 eight channels at a time: for a photo's three, cuDNN does without them.
+TENSOR_CORE_CHANNELS = 8
 
 
 class ImageTransformer(nn.Module):
@@ -70,111 +75,83 @@ class ImageTransformer(nn.Module):
         }
 
     def forward(
-        self, photos: Tensor, strength: float | None = None, margin: int = MARGIN
+        self, photos: Tensor, strength: float | Tensor | None = None, margin: int = MARGIN
     ) -> Tensor:
         """Stylize photos.
 
         Args:
             photos: see above.
-            strength: in [0, 1], from the photo itself to the style in full, which is also what None
-                means; only adjustable networks have any other.
+            strength: a number in [0, 1] or a tensor of one, from the photo itself to the style in
+                full, which is also what None means; only adjustable networks have any other.
             margin: see `MARGIN`; 4 px or a multiple of that.
         """
-        if strength is not None:
-            plain = at_strength(dict(self.named_parameters()), strength)
-            painted = torch.func.functional_call(self, plain, (photos, None, margin))
-            return torch.lerp(photos, painted.to(photos.dtype), strength)
         height, width = photos.shape[-2:]
-        x = reflected(photos * 2 - 1, margin)
-        x = self.decoder(self.residuals(self.encoder(x)))
-        # Of the margin, what the last convolution reads. Each stride rounds odd sizes up, so the
-        # decoder ends with up to three rows too many.
+        layers = self._layers()
+        scales = self._scales([layer.norm for layer in layers], strength)
+        first = layers[0].convolution
+        channels = TENSOR_CORE_CHANNELS if kernels.serve(photos) else None
+        x = padded(padded(photos * 2 - 1, margin), first.margin, first.skipped, channels)
+        block_input: Tensor | None = None
+        following = [*layers[1:], None]
+        for layer, after, (scale, shift) in zip(layers, following, scales, strict=True):
+            layer_output, x = layer.norm(
+                layer.convolution(x),
+                scale,
+                shift,
+                relu=not layer.ends_block,
+                skip=block_input if layer.ends_block else None,
+                before=None if after is None else after.convolution,
+            )
+            if after is not None and after.begins_block:
+                block_input = layer_output
+        # Of the margin, keep what the last convolution reads. Each stride rounds odd sizes up, so
+        # the decoder ends with up to three rows too many.
         cut, read = margin - self.to_rgb.margin, 2 * self.to_rgb.margin
         x = x[..., cut : cut + height + read, cut : cut + width + read]
-        return torch.sigmoid(self.to_rgb(x))
+        painted = torch.sigmoid(self.to_rgb(x))
+        if strength is None:
+            return painted
+        opacity = strength.float() if isinstance(strength, Tensor) else strength
+        return torch.lerp(photos, painted.to(photos.dtype), opacity)
 
+    def _layers(self) -> list[Layer]:
+        """The convolutions in order, but for the last, which has no norm."""
+        layers = [Layer(*cast(Any, block)) for block in self.encoder]
+        for residual in self.residuals:
+            (first, first_norm), second, second_norm = cast(Any, residual).body
+            layers.append(Layer(first, first_norm, begins_block=True))
+            layers.append(Layer(second, second_norm, ends_block=True))
+        return layers + [Layer(*cast(Any, block)) for block in self.decoder]
 
-def reflected(x: Tensor, margin: int) -> Tensor:
-    """``(N, C, H, W)`` with a mirror image on each side, that leaves out the edge's own pixels:
-    ``(N, C, H + 2 margin, W + 2 margin)``, for margins shorter than the sides."""
-    padded: Tensor = _Padding.apply(x, margin, 1)
-    return padded
-
-
-def replicated(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` with its edge's pixels once more on each side: ``(N, C, H + 2, W + 2)``."""
-    padded: Tensor = _Padding.apply(x, 1, 0)
-    return padded
-
-
-class _Padding(torch.autograd.Function):
-    """Mirrors each side, ``margin`` rows and columns of it, but for as many as ``skipped``, the
-    outermost.
-
-    On CUDA, PyTorch's own paddings copy all out of channels_last and back, and add gradients up in
-    an order of chance, so that no two trainings are the same.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, margin: int, skipped: int) -> Tensor:
-        ctx.margin, ctx.skipped = margin, skipped
-        if x.is_cuda:
-            return mirrored(x, margin, skipped)
-        # Keeps the memory format here, and exporters know it.
-        return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        margin, skipped = ctx.margin, ctx.skipped
-
-        def unpadded(part: Tensor) -> Tensor:
-            """Its rows, with those outside added to what they mirror."""
-            height = part.shape[2] - 2 * margin
-            rows = part.narrow(2, margin, height).clone()
-            rows.narrow(2, skipped, margin).add_(part[:, :, :margin].flip(2))
-            rows.narrow(2, height - margin - skipped, margin).add_(part[:, :, -margin:].flip(2))
-            return rows
-
-        width = gradient.shape[3] - 2 * margin
-        whole = unpadded(gradient.narrow(3, margin, width))
-        whole.narrow(3, skipped, margin).add_(unpadded(gradient[..., :margin]).flip(3))
-        right = whole.narrow(3, width - margin - skipped, margin)
-        right.add_(unpadded(gradient[..., -margin:]).flip(3))
-        return whole, None, None
-
-
-def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
-    """What `reflected` (1 skipped) and `replicated` (0) give, in the memory format that comes."""
-    count, channels, height, width = x.shape
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    padded = torch.empty(
-        (count, channels, height + 2 * margin, width + 2 * margin),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-    )
-    columns = padded.narrow(3, margin, width)
-    columns.narrow(2, margin, height).copy_(x)
-    for axis, part in ((2, columns), (3, padded)):  # the corners come with the columns
-        size = part.shape[axis]
-        for outside, inside in (
-            (0, margin + skipped),
-            (size - margin, size - 2 * margin - skipped),
-        ):
-            part.narrow(axis, outside, margin).copy_(part.narrow(axis, inside, margin).flip(axis))
-    return padded
+    def _scales(
+        self, norms: list[InstanceNorm], strength: float | Tensor | None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Each norm's scale and shift at a strength, by the formula of `at_strength`."""
+        if strength is None:
+            return [(norm.weight, norm.bias) for norm in norms]
+        # All at once: one by one, a GPU would take a hundred launches for it.
+        full = torch.cat([part for n in norms for part in (n.weight, n.bias)])
+        slopes = torch.cat([part for n in norms for part in (n.weight_slope, n.bias_slope)])
+        channels = [norm.num_features for norm in norms for _ in range(2)]
+        parts = (full - (1 - strength) * slopes).split(channels)
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 class ReflectedConv(nn.Conv2d):
-    """Convolution that keeps the size (divided by the stride, rounded up) by reflection padding."""
+    """Convolution of a layer that was padded by reflection: it keeps the size, divided by the
+    stride and rounded up."""
+
+    skipped = 1  # as `padded` calls a reflection
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, kernel_size, stride, bias=False)
         self.margin = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(reflected(x, self.margin))
+        weight = self.weight
+        if x.shape[1] > self.in_channels:
+            weight = F.pad(weight, (0, 0, 0, 0, 0, x.shape[1] - self.in_channels))
+        return F.conv2d(x, weight, stride=self.stride)
 
 
 class ToRGB(nn.Conv2d):
@@ -193,13 +170,10 @@ class ToRGB(nn.Conv2d):
 
     def square_kernels(self) -> tuple[Tensor, Tensor | None]:
         """Kernels and bias of the wider convolution, one for each pixel of a square and output."""
-        kernels = [
-            F.pad(self.weight, (right, 1 - right, down, 1 - down))
-            for down in (0, 1)
-            for right in (0, 1)
-        ]
+        size = self.weight.shape[-1] + 1
+        moved = F.pad(self.weight, (1, 1, 1, 1)).unfold(2, size, 1).unfold(3, size, 1).flip(2, 3)
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
-        return torch.stack(kernels, 1).flatten(0, 1), bias
+        return moved.permute(0, 2, 3, 1, 4, 5).flatten(0, 2), bias
 
     @staticmethod
     def squares(padded: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
@@ -208,26 +182,29 @@ class ToRGB(nn.Conv2d):
 
 
 class UpsampledConv(nn.Conv2d):
-    """Nearest-neighbour upsampling by two, reflection padding and a 3 x 3 convolution, in one.
+    """Nearest-neighbour upsampling by two, reflection padding and a 3 x 3 convolution, in one, of a
+    layer that was padded by replication.
 
     Doubling the pixels is a transposed convolution with a 2 x 2 kernel of ones, and two
     convolutions in a row are one: the doubled picture never exists, and each output pixel costs 4
     taps instead of 9. Reflecting the doubled picture by one pixel repeats the small one's edge.
     """
 
+    margin = 1
+    skipped = 0  # as `padded` calls a replication
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, kernel_size=3, bias=False)
 
     def transposed_kernel(self) -> Tensor:
         """The one 4 x 4 kernel, for a transposed convolution with a stride of 2."""
-        # Transposed convolution flips its kernel, hence the flip; padding by one on each side lays
-        # the sum of the four shifts of the 3 x 3 kernel into 4 x 4.
+        # Transposed convolution flips its kernel, hence the flip. Each tap of 4 x 4 is the sum of
+        # those of the 3 x 3 kernel that fall on it when it moves by one, down and across.
         weight = self.weight.transpose(0, 1).flip(2, 3)
-        rows = F.pad(weight, (0, 0, 0, 1)) + F.pad(weight, (0, 0, 1, 0))
-        return F.pad(rows, (0, 1)) + F.pad(rows, (1, 0))
+        return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(replicated(x), self.transposed_kernel(), stride=2, padding=3)
+        return F.conv_transpose2d(x, self.transposed_kernel(), stride=2, padding=3)
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -236,12 +213,20 @@ class InstanceNorm(nn.InstanceNorm2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda and len(x) == 1:
-            # The same, without PyTorch's two copies of what comes in channels last. Not on a CPU,
-            # which sums these plainly in float32: of large pictures that moves the variance.
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        return super().forward(x)
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        relu: bool,
+        skip: Tensor | None,
+        before: ReflectedConv | UpsampledConv | None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `normalized`, which pads as the convolution needs that this norm stands before."""
+        margin, skipped = (0, 1) if before is None else (before.margin, before.skipped)
+        return normalized(
+            x, scale, shift, self.eps, relu=relu, skip=skip, margin=margin, skipped=skipped
+        )
 
     def make_adjustable(self) -> None:
         """Let scale and shift depend on the strength of the style, see `at_strength`."""
@@ -249,26 +234,28 @@ class InstanceNorm(nn.InstanceNorm2d):
         self.bias_slope = nn.Parameter(torch.zeros_like(self.bias))
 
 
+class Layer(NamedTuple):
+    """A convolution and its norm. A ReLU follows, but for the end of a residual block, where the
+    block's input is added."""
+
+    convolution: ReflectedConv | UpsampledConv
+    norm: InstanceNorm
+    begins_block: bool = False
+    ends_block: bool = False
+
+
 class ConvBlock(nn.Sequential):
-    """Convolution, instance norm, ReLU."""
+    """Convolution and instance norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> None:
-        super().__init__(
-            ReflectedConv(inputs, outputs, kernel_size, stride),
-            InstanceNorm(outputs),
-            nn.ReLU(inplace=True),
-        )
+        super().__init__(ReflectedConv(inputs, outputs, kernel_size, stride), InstanceNorm(outputs))
 
 
 class UpsampleBlock(nn.Sequential):
-    """Upsampling convolution, instance norm, ReLU."""
+    """Upsampling convolution and instance norm."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(
-            UpsampledConv(inputs, outputs),
-            InstanceNorm(outputs),
-            nn.ReLU(inplace=True),
-        )
+        super().__init__(UpsampledConv(inputs, outputs), InstanceNorm(outputs))
 
 
 class ResidualBlock(nn.Module):
@@ -281,6 +268,3 @@ class ResidualBlock(nn.Module):
             ReflectedConv(channels, channels, kernel_size=3),
             InstanceNorm(channels),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x).add_(x)

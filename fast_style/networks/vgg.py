@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fast_style.errors import UserError
+from fast_style.networks.operations import convolved_relu, padded
 from fast_style.resources import VGG16_WEIGHTS
 
 # Convolutions in each of the five blocks (Simonyan and Zisserman 2015, table 1, columns D and E).
@@ -82,10 +83,9 @@ class VGGFeatures(nn.Module):
             if index == 0:
                 # Zeros around a picture are a grey frame, and networks trained against that paint
                 # one themselves.
-                x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
+                x = convolved_relu(padded(x, 1, skipped=0), weight, bias, padding=0)
             else:
-                x = F.conv2d(x, weight, bias, padding=1)
-            x = F.relu(x, inplace=True)
+                x = convolved_relu(x, weight, bias, padding=1)
             if name in wanted:
                 features[name] = x
                 if len(features) == len(wanted):

@@ -1,0 +1,142 @@
+"""What the networks do before and after their convolutions: paddings, instance norm, bias, ReLU.
+
+On CUDA each is one operation with kernels of its own (`kernels.py`), which read and write a layer
+as few times as they can. Elsewhere, and where Triton is missing, PyTorch's operations do the same.
+Layers are ``(N, C, H, W)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fast_style.networks import kernels
+
+
+def padded(x: Tensor, margin: int, skipped: int = 1, channels: int | None = None) -> Tensor:
+    """Mirror a layer at its sides.
+
+    Args:
+        x: ``(N, C, H, W)``, with sides longer than ``margin``.
+        margin: rows and columns that are added on each side.
+        skipped: 1 leaves the edge's own pixels out of the mirror (reflection); 0 repeats them,
+            which for a margin of 1 is replication.
+        channels: of what is returned, if more than C; the others are zero.
+
+    Returns:
+        ``(N, channels or C, H + 2 margin, W + 2 margin)``.
+    """
+    if kernels.serve(x):
+        return kernels.padded(x, margin, skipped, channels)
+    mirror: Tensor = _Padding.apply(x, margin, skipped)
+    return mirror if channels is None else F.pad(mirror, (0, 0, 0, 0, 0, channels - x.shape[1]))
+
+
+def normalized(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    relu: bool,
+    skip: Tensor | None = None,
+    margin: int = 0,
+    skipped: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Instance norm (Ulyanov, Vedaldi and Lempitsky 2016), then a ReLU or a skip, then a padding.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        weight, bias: scale and shift of each channel, ``(C,)``.
+        eps: added to the variance.
+        relu: whether a ReLU follows.
+        skip: what is added after the norm, as an earlier call returned it first.
+        margin, skipped: the padding that the next layer needs, see `padded`.
+
+    Returns:
+        What a later call takes as ``skip``, and the layer with its padding.
+    """
+    if kernels.serve(x):
+        layer = kernels.normalized(x, weight, bias, eps, relu, skip, margin, skipped)
+        return layer, layer  # the kernels find a skip inside its padding
+    if x.is_cuda and len(x) == 1:
+        # The same, without PyTorch's two copies of what comes in channels last. Not on a CPU,
+        # which sums these plainly in float32: of large pictures that moves the variance.
+        y = F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+    else:
+        y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
+    if relu:
+        y = F.relu(y, inplace=True)
+    if skip is not None:
+        y = y.add_(skip)
+    return y, padded(y, margin, skipped) if margin else y
+
+
+def convolved_relu(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """ReLU of a convolution with a frozen bias ``(C,)``, which gets no gradient, with zeros at the
+    sides."""
+    if kernels.serve(x):
+        return kernels.biased_relu(F.conv2d(x, weight, padding=padding), bias)
+    return F.relu(F.conv2d(x, weight, bias, padding=padding), inplace=True)
+
+
+class _Padding(torch.autograd.Function):
+    """`padded` with a gradient that is always summed in the same order.
+
+    On CUDA, PyTorch's own paddings copy a layer out of channels_last and back, and add gradients up
+    in an order of chance, so that no two trainings are the same.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, margin: int, skipped: int) -> Tensor:
+        ctx.margin, ctx.skipped = margin, skipped
+        if x.is_cuda:
+            return mirrored(x, margin, skipped)
+        # Keeps the memory format here, and exporters know it.
+        return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        margin, skipped = ctx.margin, ctx.skipped
+
+        def unpadded(part: Tensor) -> Tensor:
+            """Its rows, with those outside added to what they mirror."""
+            height = part.shape[2] - 2 * margin
+            rows = part.narrow(2, margin, height).clone()
+            rows.narrow(2, skipped, margin).add_(part[:, :, :margin].flip(2))
+            rows.narrow(2, height - margin - skipped, margin).add_(part[:, :, -margin:].flip(2))
+            return rows
+
+        width = gradient.shape[3] - 2 * margin
+        whole = unpadded(gradient.narrow(3, margin, width))
+        whole.narrow(3, skipped, margin).add_(unpadded(gradient[..., :margin]).flip(3))
+        right = whole.narrow(3, width - margin - skipped, margin)
+        right.add_(unpadded(gradient[..., -margin:]).flip(3))
+        return whole, None, None
+
+
+def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
+    """What `padded` gives, by copies in the memory format that comes."""
+    count, channels, height, width = x.shape
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    layer = torch.empty(
+        (count, channels, height + 2 * margin, width + 2 * margin),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+    columns = layer.narrow(3, margin, width)
+    columns.narrow(2, margin, height).copy_(x)
+    for axis, part in ((2, columns), (3, layer)):  # the corners come with the columns
+        size = part.shape[axis]
+        for outside, inside in (
+            (0, margin + skipped),
+            (size - margin, size - 2 * margin - skipped),
+        ):
+            part.narrow(axis, outside, margin).copy_(part.narrow(axis, inside, margin).flip(axis))
+    return layer

@@ -1,0 +1,96 @@
+"""How much a GPU is told to do: operations of a training step and of a stylized picture.
+
+On fake tensors, which have shapes and no values. They are fake tensors of a CPU that the kernels
+serve as they serve a GPU: without a GPU, PyTorch's autograd refuses those of CUDA.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fast_style.module import StepInputs, StyleTransfer
+from fast_style.networks import kernels
+from fast_style.networks.transformer import ImageTransformer
+
+# Operations that only look at memory in another way, or at what is known of a tensor.
+VIEWS = {
+    "_unsafe_view", "alias", "as_strided", "detach", "expand", "permute", "select", "slice",
+    "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view",
+}  # fmt: skip
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is dispatched and does some work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        library, name = function._schema.name.split("::")
+        if library not in ("prim", "profiler") and name not in VIEWS:
+            self.counts[f"{library}::{name}"] += 1
+        return function(*args, **(kwargs or {}))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def channels_last(network: ImageTransformer) -> ImageTransformer:
+    """As ``network.to(memory_format=...)``, which cannot be done to fake parameters."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight)
+    return network
+
+
+@pytest.mark.parametrize("scales", ["[1]", "[1,2]"])
+def test_a_training_step_is_at_most_a_thousand_operations(
+    compose: Callable[..., DictConfig], scales: str
+) -> None:
+    cfg = compose("experiment=coco", "loss=vgg16", "data.dir=x", f"loss.style_scales={scales}")
+    fake = FakeTensorMode()
+    loss = instantiate(cfg.loss)
+    for name, buffer in list(loss.vgg.named_buffers()):
+        loss.vgg._buffers[name] = fake.from_tensor(buffer)
+    with fake, kernels.on_cpu():
+        loss.measure_style(torch.rand(1, 3, 384, 384))
+        module = StyleTransfer(channels_last(instantiate(cfg.model)), loss, lambda _: optimizer)
+        optimizer = instantiate(cfg.optimizer)(module.network.parameters())
+        inputs = StepInputs(
+            torch.randint(0, 256, (16, 3, 256, 256), dtype=torch.uint8),
+            torch.tensor(0.5, dtype=torch.float64),
+            torch.rand(1, 3, 252, 252),
+            torch.arange(252),
+            torch.arange(252),
+        )
+        for full in (True, False, True, False):  # the first makes what is made once
+            with torch.autocast("cpu", torch.bfloat16), Operations() as operations:
+                module.whole_step(full, optimizer, *inputs)
+    assert operations.total <= 1000, operations.counts
+    assert (
+        operations.counts["fast_style::normalized"] == 2 * 15
+    )  # the photos, and one of them moved
+    assert operations.counts["fast_style::normalized_backward"] == 2 * 15
+
+
+def test_a_stylized_picture_is_at_most_eighty_operations() -> None:
+    network = ImageTransformer().bfloat16().to(memory_format=torch.channels_last).eval()
+    with FakeTensorMode(allow_non_fake_inputs=True), kernels.on_cpu(), torch.no_grad():
+        photo = torch.rand(1, 3, 1080, 1920).bfloat16()
+        with Operations() as operations:
+            network(photo)
+    assert operations.total <= 80, operations.counts
+    assert operations.counts["fast_style::normalized"] == 15
