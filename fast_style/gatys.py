@@ -290,7 +290,7 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
             cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
         settings.check(cfg, ["loss"])
         settings.check_arguments(cfg.loss, "loss")
-        return instantiate(buildable(cfg).loss)
+        return instantiate(buildable(cfg, "loss").loss)
 
 
 def optimize_file(

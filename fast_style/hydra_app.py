@@ -315,7 +315,8 @@ def _style_choice(value: str, going_on: bool = False) -> str:
         node |= {"name": value, "image": chosen._get_node("image")._value()}  # type: ignore[union-attr]
     else:
         path = literal(value)
-        stem = Path(path).stem.replace("???", "_")  # means a missing value
+        stem = Path(path).stem or Path(path).resolve().stem  # "./" has none
+        stem = stem.replace("???", "_")  # means a missing value
         node |= {"name": escaped(stem), "image": escaped(path)}
     clean = "painting-" + re.sub(r"[^\w.-]+", "_", readable(Path(value).name))
     name, number = clean, 2

@@ -50,15 +50,15 @@ def literal(path: str) -> str:
     return f"./{expanded}" if expanded == "???" else expanded
 
 
-def buildable(cfg: DictConfig) -> DictConfig:
-    """A copy whose paths stay as they are when parts are built.
+def buildable(cfg: DictConfig, part: str = "") -> DictConfig:
+    """A copy whose paths, or those of one part, stay as they are when parts are built.
 
     Hydra resolves what it builds twice. A text with ``${x}`` in it would not survive that, a `Path`
     does.
     """
     parts = copy.deepcopy(cfg)
     for key in sorted(PATH_KEYS - {"style"}):
-        value = OmegaConf.select(cfg, key)
+        value = OmegaConf.select(cfg, key) if key.startswith(part) else None
         if isinstance(value, str) and "${" in value:
             OmegaConf.update(parts, key, Path(value))
     return parts

@@ -528,7 +528,8 @@ def measure_pictures(task: dict[str, Any]) -> dict[str, float]:
     photos = _pictures(task)[:3]
     stylize, exactly = Stylizer(STYLE, task["device"]), Stylizer(STYLE, task["device"], "float32")
     given = ImageOps.fit(photos[0], tuple(task["size"]))
-    found = {"float32": _psnr(to_tensor(stylize(given)), to_tensor(exactly(given)))}
+    *_, painted = (stylize(given) for _ in range(3))  # the third time by a graph
+    found = {"float32": _psnr(to_tensor(painted), to_tensor(exactly(given)))}
 
     sizes = [tuple(size) for size in task["sizes"]]
     # Each time another picture: what a recorded graph kept of an earlier one would show.

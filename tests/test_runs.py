@@ -555,15 +555,15 @@ def test_examples_run_as_they_stand(
     quick = [word for word in TINY[1:] if word.partition("=")[0] not in said]
     if "callbacks.schedule.minutes" in said:
         given[given.index("callbacks.schedule.minutes=60")] = "callbacks.schedule.minutes=0.005"
-    if "init" in said or "experiment=cpu" in given or "model" in said:  # a network of its own size
+    from_the_base = not {"experiment=cpu", "experiment=gpu"}.isdisjoint(given)
+    if "init" in said or from_the_base or "model" in said:  # a network of its own size
         quick = [word for word in quick if not word.startswith("model.")]
     if not said & {"ckpt_path", "data", "data.dir"} and "experiment=quickstart" not in given:
         quick += ["data=dead_leaves"]
     if "trainer" in said:
         given[given.index("trainer.devices=4")] = "trainer.devices=1"
-    if not said & {"loss", "ckpt_path"} and not {"experiment=cpu", "experiment=quickstart"} & set(
-        given
-    ):
+    bundled = from_the_base or "experiment=quickstart" in given
+    if not said & {"loss", "ckpt_path"} and not bundled:
         quick += [f"loss.weights={vgg19_file}"]
     if "ckpt_path" in said:
         quick = []

@@ -186,7 +186,7 @@ def test_bands_on_a_gpu_wait_for_nothing(dispatched: Dispatched) -> None:
     assert len([move for move in dispatched.moves if "40, 3)" in move]) == 3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("rows", [24, 100, None])
 def test_bands_on_a_gpu_are_one_pass(rows: int | None) -> None:
     network = load_style("starry-night").network
