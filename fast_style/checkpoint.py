@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
 from fast_style.files import replace_file
-from fast_style.images import is_picture
+from fast_style.images.pictures import is_picture
 from fast_style.networks import at_strength
-from fast_style.resources import CHECKPOINTS
 
 if TYPE_CHECKING:
     from fast_style.networks.transformer import ImageTransformer

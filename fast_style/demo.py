@@ -10,16 +10,22 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from fast_style import settings
+from fast_style.bundled import CONF, PHOTOS
+from fast_style.config import settings
+from fast_style.config.compose import (
+    as_user_error,
+    path_override,
+    register_resolvers,
+    style_override,
+)
+from fast_style.config.runs import what_it_holds
+from fast_style.devices import find_device
 from fast_style.errors import UserError
-from fast_style.hydra_app import as_user_error, path_override, register_resolvers, style_override
-from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
+from fast_style.images.pictures import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import CONF, PHOTOS
-from fast_style.runs import what_it_holds
-from fast_style.sheet import before_after_sheet
-from fast_style.stylizer import Stylizer, find_device
-from fast_style.training import TrainingResult, train
+from fast_style.stylizing.sheet import before_after_sheet
+from fast_style.stylizing.stylizer import Stylizer
+from fast_style.training.train import TrainingResult, train
 
 SHOWN_SIDE = 640  # longer side at which the demo stylizes
 ON_THE_SHEET = 8  # photos; more make a strip that no screen shows

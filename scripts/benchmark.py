@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from fast_style.stylizer import Stylizer
+    from fast_style.stylizing.stylizer import Stylizer
 
 # torch is imported in the workers alone: on Linux a process starts with the peak memory of the one
 # that started it.
@@ -270,8 +270,8 @@ def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -
     import numpy as np
     from PIL import ImageOps
 
-    from fast_style.images import find_pictures, open_picture
-    from fast_style.resources import PHOTOS
+    from fast_style.bundled import PHOTOS
+    from fast_style.images.pictures import find_pictures, open_picture
 
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved"
@@ -428,7 +428,7 @@ def _prepare(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
     from fast_style.checkpoint import TrainedStyle, save_style
-    from fast_style.images import save_picture
+    from fast_style.images.pictures import save_picture
 
     folder = Path(task["folder"])
     save_style(TrainedStyle(_our_network(task["model"]), "untrained"), folder / "style.safetensors")
@@ -782,8 +782,8 @@ def worker(task: dict[str, Any]) -> None:
 
     import torch
 
+    from fast_style.devices import find_device
     from fast_style.errors import UserError
-    from fast_style.stylizer import find_device
 
     try:
         device = find_device(task["device"])
@@ -822,7 +822,7 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     if task["contender"] == PLAIN:
         step, precision = _plain_training(repeat(batch.float()), device), "32-true"
     else:
-        from fast_style.training import best_precision
+        from fast_style.devices import best_precision
 
         wide = task["contender"] in (OURS_FP32, "float32")
         precision = "32-true" if wide else best_precision(device.type)
@@ -855,8 +855,8 @@ def _train(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 def _matrix_rate(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
+    from fast_style.devices import tune_for
     from fast_style.networks.transformer import ImageTransformer
-    from fast_style.training import tune_for
 
     tune_for(device, ImageTransformer())  # float32 products are those of training
     dtype = torch.bfloat16 if task["precision"] == "bf16-mixed" else torch.float32
@@ -871,9 +871,9 @@ def _our_run(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from fast_style.hydra_app import register_resolvers
-    from fast_style.resources import CONF
-    from fast_style.training import train
+    from fast_style.bundled import CONF
+    from fast_style.config.compose import register_resolvers
+    from fast_style.training.train import train
 
     before = _reset_peak(device)
     register_resolvers()
@@ -949,7 +949,7 @@ def _data(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     elif task["contender"] in (OURS, NO_DRAFT):
         import pytorch_lightning as pl
 
-        from fast_style.data import ContentData
+        from fast_style.data.content import ContentData
 
         if task["contender"] == NO_DRAFT:
             JpegImageFile.draft = lambda *_: None  # type: ignore[method-assign]
@@ -999,8 +999,9 @@ def _our_training(
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from fast_style.graphs import CudaRecorder
-    from fast_style.hydra_app import register_resolvers
+    from fast_style.bundled import CONF
+    from fast_style.config.compose import register_resolvers
+    from fast_style.devices import tune_for
     from fast_style.losses import (
         _Products,
         content_loss,
@@ -1008,10 +1009,9 @@ def _our_training(
         style_loss,
         total_variation,
     )
-    from fast_style.module import StyleTransfer
     from fast_style.networks import operations
-    from fast_style.resources import CONF
-    from fast_style.training import tune_for
+    from fast_style.networks.cuda_graphs import CudaRecorder
+    from fast_style.training.module import StyleTransfer
 
     device = batch.device
     register_resolvers()
@@ -1142,9 +1142,9 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
 
 
 def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
-    from fast_style.batch import Job, stylize_files
-    from fast_style.images import open_picture
-    from fast_style.stylizer import Stylizer
+    from fast_style.images.pictures import open_picture
+    from fast_style.stylizing.files import Job, stylize_files
+    from fast_style.stylizing.stylizer import Stylizer
 
     folder = Path(task["folder"])
     source = folder / "photos" / "0.jpg"
@@ -1179,7 +1179,7 @@ def _plain_stylizing(picture: Any, device: torch.device) -> Callable[[], object]
     """From picture to picture on a CPU, from tensor to tensor on a GPU."""
     import torch
 
-    from fast_style.images import to_picture, to_tensor
+    from fast_style.images.pictures import to_picture, to_tensor
 
     network = _plain_network().to(device)
     photo = _on(device, picture)
@@ -1194,7 +1194,7 @@ def _plain_stylizing(picture: Any, device: torch.device) -> Callable[[], object]
 
 
 def _on(device: torch.device, picture: Any) -> torch.Tensor:
-    from fast_style.images import to_tensor
+    from fast_style.images.pictures import to_tensor
 
     return to_tensor(picture).unsqueeze(0).to(device)
 
@@ -1202,9 +1202,9 @@ def _on(device: torch.device, picture: Any) -> torch.Tensor:
 def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
-    from fast_style.images import to_picture, to_tensor
-    from fast_style.networks.streaming import stylize_in_bands
-    from fast_style.stylizer import computes_in_bf16
+    from fast_style.devices import computes_in_bf16
+    from fast_style.images.pictures import to_picture, to_tensor
+    from fast_style.stylizing.bands import stylize_in_bands
 
     picture = _photo().resize((task["side"], task["side"]))
     dtype = torch.bfloat16 if computes_in_bf16(device) else torch.float32
@@ -1244,10 +1244,10 @@ def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, An
     import torch
     from PIL import Image
 
-    from fast_style.grain import with_grain
-    from fast_style.images import to_tensor
-    from fast_style.networks.streaming import stylized_bands
-    from fast_style.stylizer import computes_in_bf16
+    from fast_style.devices import computes_in_bf16
+    from fast_style.images.grain import with_grain
+    from fast_style.images.pictures import to_tensor
+    from fast_style.stylizing.bands import stylized_bands
 
     picture = _photo().resize((task["side"], task["side"]))
     network = _our_network(task["model"])
@@ -1284,8 +1284,8 @@ def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
     from torch.utils.data import DataLoader
 
-    from fast_style.data import ContentData, EndlessSampler
-    from fast_style.images import save_picture
+    from fast_style.data.content import ContentData, EndlessSampler
+    from fast_style.images.pictures import save_picture
 
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
@@ -1312,7 +1312,7 @@ def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """How near ours comes to ours in float32, on a bundled photo at its own size."""
-    from fast_style.images import to_tensor
+    from fast_style.images.pictures import to_tensor
 
     def painted(contender: str) -> torch.Tensor:
         stylizer = _our_stylizer({**task, "contender": contender}, device)
@@ -1331,7 +1331,7 @@ def _psnr(first: torch.Tensor, second: torch.Tensor) -> float:
 
 def _our_stylizer(task: dict[str, Any], device: torch.device) -> Stylizer:
     from fast_style.checkpoint import TrainedStyle, save_style
-    from fast_style.stylizer import Stylizer
+    from fast_style.stylizing.stylizer import Stylizer
 
     network = _our_network(task["model"])
     with tempfile.TemporaryDirectory() as folder:
@@ -1346,8 +1346,8 @@ def _our_network(model: str) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from fast_style.hydra_app import register_resolvers
-    from fast_style.resources import CONF
+    from fast_style.bundled import CONF
+    from fast_style.config.compose import register_resolvers
 
     torch.manual_seed(0)
     register_resolvers()
@@ -1386,8 +1386,8 @@ def _plain_network() -> nn.Module:
 
 
 def _photo() -> Any:
-    from fast_style.images import find_pictures, open_picture
-    from fast_style.resources import PHOTOS
+    from fast_style.bundled import PHOTOS
+    from fast_style.images.pictures import find_pictures, open_picture
 
     return open_picture(find_pictures(PHOTOS)[0])
 
@@ -1437,7 +1437,7 @@ def _peak(device: torch.device | None) -> int:
 def _machine(device: torch.device | None) -> str:
     import psutil
 
-    from fast_style.resources import usable_cores
+    from fast_style.devices import usable_cores
 
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")

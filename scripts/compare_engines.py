@@ -104,8 +104,8 @@ def _run(engine: str, size: list[int], repeats: int, folder: str) -> dict[str, f
 
 
 def _photos(width: int, height: int) -> list[np.ndarray]:
-    from fast_style.images import find_pictures, open_picture
-    from fast_style.resources import PHOTOS
+    from fast_style.bundled import PHOTOS
+    from fast_style.images.pictures import find_pictures, open_picture
 
     return [np.array(open_picture(path).resize((width, height))) for path in find_pictures(PHOTOS)]
 
@@ -129,7 +129,7 @@ def _engine(engine: str, width: int, height: int, folder: Path) -> Engine:
 
 def _openvino(engine: str, width: int, height: int, folder: Path) -> Engine:
     from fast_style.checkpoint import read_style
-    from fast_style.networks.openvino import CompiledTransformer, build_graph
+    from fast_style.stylizing.openvino import CompiledTransformer, build_graph
 
     weights = read_style(STYLE).at_strength(1.0).weights
     if engine in (OURS, "OpenVINO, float32"):

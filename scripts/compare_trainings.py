@@ -97,7 +97,7 @@ def compare(
     out: Path,
 ) -> None:
     """Train what is missing in ``out`` and print a table for each size."""
-    from fast_style.evaluation import MIN_SIZE, Plan, evaluate
+    from fast_style.evaluation.evaluate import MIN_SIZE, Plan, evaluate
 
     if min(sizes) < MIN_SIZE:
         raise UserError(f"pictures of {min(sizes)} px are too small to judge: give {MIN_SIZE}")

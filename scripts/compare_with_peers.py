@@ -14,14 +14,14 @@ import click
 from PIL import Image
 from tqdm import tqdm
 
+from fast_style.bundled import CHECKPOINTS, PAINTINGS
 from fast_style.errors import UserError
-from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
-from fast_style.resources import CHECKPOINTS, PAINTINGS
+from fast_style.images.pictures import open_picture, resize_picture, save_picture, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fast_style.evaluation import Judge
+    from fast_style.evaluation.evaluate import Judge
 
 
 class Pair(NamedTuple):
@@ -144,7 +144,7 @@ def main(
 def _compare(
     folders: Sequence[Path], paintings: Path, checkpoints: Path, out: Path, device: str
 ) -> None:
-    from fast_style.evaluation import load_judge
+    from fast_style.evaluation.evaluate import load_judge
 
     wanted = []
     for folder, pair in [(each, pair) for each in folders for pair in _pairs_in(each)]:
@@ -182,10 +182,11 @@ def _pairs_in(folder: Path) -> list[Pair]:
 def _measure_pair(
     folder: Path, pair: Pair, checkpoint: Path, paintings: Path, out: Path, device: str
 ) -> dict[str, Any]:
-    from fast_style import faults
-    from fast_style.evaluation import load_judge, measure_picture
-    from fast_style.sheet import captioned_grid
-    from fast_style.stylizer import Stylizer, find_device
+    from fast_style.devices import find_device
+    from fast_style.evaluation import artifacts as faults
+    from fast_style.evaluation.evaluate import load_judge, measure_picture
+    from fast_style.stylizing.sheet import captioned_grid
+    from fast_style.stylizing.stylizer import Stylizer
 
     judge = load_judge(checkpoint, paintings, device)
     theirs = open_picture(folder / pair.theirs)

@@ -11,8 +11,8 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from fast_style.bundled import VGG16_WEIGHTS
 from fast_style.networks.vgg import layer_plan
-from fast_style.resources import VGG16_WEIGHTS
 
 
 def main(source: str, out: str | Path = VGG16_WEIGHTS) -> None:

@@ -4,6 +4,8 @@ import os
 
 import torch
 
+import fast_style  # noqa: F401  # ahead of PyTorch, which reads what it sets
+
 # Without a GPU, Triton's interpreter runs the kernels, if Triton is told before it is imported.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -25,9 +27,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision import models
 
-from fast_style.hydra_app import register_resolvers
+from fast_style.bundled import CONF
+from fast_style.config.compose import register_resolvers
+from fast_style.devices import usable_cores
 from fast_style.networks import kernels
-from fast_style.resources import CONF, usable_cores
 
 # Processes of pytest -n share the cores, and so do the programs that they start.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

@@ -11,12 +11,13 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fast_style.bundled import CONF, PAINTINGS
 from fast_style.checkpoint import read_style, shipped_styles
-from fast_style.data import ContentData
-from fast_style.images import open_picture
+from fast_style.config.runs import follow_moves
+from fast_style.data.content import ContentData
+from fast_style.images.pictures import open_picture
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import CONF, PAINTINGS
 
 Compose = Callable[..., DictConfig]
 
@@ -181,6 +182,7 @@ def test_train_shipped_is_the_recipe_in_the_shipped_files(compose: Compose, tmp_
         assert command.startswith("run\nfast-style\ntrain\n")
         cfg = compose(*command.splitlines()[3:])
         recipe = read_style(cfg.style.name).recipe
+        follow_moves(recipe)
         found: Any = OmegaConf.to_container(cfg, resolve=True)
         found["style"]["image"] = Path(cfg.style.image).name
         found["schedule"] = found["callbacks"]["schedule"]

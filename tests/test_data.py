@@ -13,7 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data import CentreSquares, ContentData, DeadLeaves, EndlessSampler, PhotoFolder
+from fast_style.data.content import (
+    CentreSquares,
+    ContentData,
+    DeadLeaves,
+    EndlessSampler,
+    PhotoFolder,
+)
 from fast_style.errors import UserError
 
 RED = (220, 30, 20)
@@ -250,10 +256,12 @@ def test_bad_files_are_skipped_and_named_once(
     flawed: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = ContentData(str(flawed), size=64, batch_size=3, workers=workers)
-    with caplog.at_level(logging.WARNING, logger="fast_style.data"):
+    with caplog.at_level(logging.WARNING, logger="fast_style.data.content"):
         taken = list(islice(batches(data), 12))  # four epochs of nine
     assert all(batch.shape == (3, 3, 64, 64) for batch in taken)
-    lines = [record.getMessage() for record in caplog.records if record.name == "fast_style.data"]
+    lines = [
+        record.getMessage() for record in caplog.records if record.name == "fast_style.data.content"
+    ]
     assert len(lines) == 3
     for name in ("0_text.jpg", "4_cut.png", "9_tiny.png"):
         assert len([line for line in lines if name in line]) == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fast_style.dead_leaves import dead_leaves
+from fast_style.data.dead_leaves import dead_leaves
 
 SIZE = 128
 

@@ -9,12 +9,12 @@ from click.testing import CliRunner, Result
 from omegaconf import DictConfig
 from PIL import Image
 
+from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import load_style
 from fast_style.cli import main
 from fast_style.demo import Demo, default_minutes, recipe, run_demo
-from fast_style.images import find_pictures, open_picture, resize_picture
-from fast_style.resources import PAINTINGS, PHOTOS
-from fast_style.stylizer import Stylizer
+from fast_style.images.pictures import find_pictures, open_picture, resize_picture
+from fast_style.stylizing.stylizer import Stylizer
 
 BUNDLED = find_pictures(PHOTOS)
 

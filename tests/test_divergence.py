@@ -13,14 +13,14 @@ from emulated_graphs import EmulatedRecorder
 from omegaconf import DictConfig
 from PIL import Image, ImageDraw
 from pytorch_lightning.callbacks import ModelCheckpoint
-from test_module import TINY, assert_equal, fit
+from test_training_module import TINY, assert_equal, fit
 
 from fast_style.checkpoint import load_style
-from fast_style.data import ContentData, PhotoFolder
-from fast_style.divergence import StopWhereDiverged
+from fast_style.data.content import ContentData, PhotoFolder
 from fast_style.errors import UserError
-from fast_style.module import StyleTransfer
-from fast_style.training import train
+from fast_style.training.divergence import StopWhereDiverged
+from fast_style.training.module import StyleTransfer
+from fast_style.training.train import train
 
 Compose = Callable[..., DictConfig]
 

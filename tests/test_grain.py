@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from fast_style import Stylizer
 from fast_style.checkpoint import shipped_styles
-from fast_style.grain import grain, tensor_grain, tiles_on, with_grain
+from fast_style.images.grain import grain, tensor_grain, tiles_on, with_grain
 
 
 def test_three_values_as_often() -> None:

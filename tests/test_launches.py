@@ -16,10 +16,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fast_style.module import StepInputs, StyleTransfer
 from fast_style.networks import kernels
-from fast_style.networks.onepass import OnePass
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizing.onepass import OnePass
+from fast_style.training.module import StepInputs, StyleTransfer
 
 # Operations that only look at memory in another way, or at what is known of a tensor.
 VIEWS = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fast_style.muon import Muon, orthogonalized
 from fast_style.networks import kernels
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.training.muon import Muon, orthogonalized
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -6,9 +6,9 @@ from conftest import Dispatched
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fast_style.grain import with_grain
-from fast_style.networks.onepass import OnePass
+from fast_style.images.grain import with_grain
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizing.onepass import OnePass
 
 CPU = torch.device("cpu")
 

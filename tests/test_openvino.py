@@ -5,13 +5,13 @@ import openvino
 import pytest
 import torch
 
+from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import read_style
-from fast_style.grain import grain, with_grain
-from fast_style.images import find_pictures, open_picture
-from fast_style.networks import openvino as engine
-from fast_style.networks.openvino import CompiledTransformer
+from fast_style.images.grain import grain, with_grain
+from fast_style.images.pictures import find_pictures, open_picture
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import PHOTOS
+from fast_style.stylizing import openvino as engine
+from fast_style.stylizing.openvino import CompiledTransformer
 
 SIZES = [(16, 16), (16, 31), (17, 18), (18, 17), (19, 64), (20, 21), (33, 47), (101, 37)]
 WIDTHS = [(32, 64, 128), (16, 32, 64), (4, 8, 8)]  # conf/model's, and small ones for odd channels

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from fast_style.images import open_picture, resize_picture, to_tensor
+from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
+from fast_style.images.pictures import open_picture, resize_picture, to_tensor
 from fast_style.losses import Normalization, PerceptualLoss
-from fast_style.resources import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 
 CONTENT_LAYERS = ("relu3_3", "relu4_2")
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")

@@ -19,14 +19,18 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fast_style import hydra_app, shell
+from fast_style import shell
+from fast_style.bundled import CONF
 from fast_style.checkpoint import load_style
 from fast_style.cli import main
-from fast_style.resources import CONF
+from fast_style.config import compose as hydra_app
+from fast_style.config import runs
+from fast_style.config.settings import targets
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -569,3 +573,13 @@ def test_examples_run_as_they_stand(
         quick = []
     done(train(*given, *quick))
     assert list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_run_of_before_its_classes_moved_goes_on() -> None:
+    config = {
+        "optimizer": {"_target_": "fast_style.muon.Muon", "lr": 0.01},
+        "callbacks": {"schedule": {"_target_": "fast_style.callbacks.Schedule"}},
+    }
+    runs.follow_moves(config)
+    for _, target in targets(config):
+        assert get_class(target).__name__ in ("Muon", "Schedule")

@@ -10,11 +10,20 @@ from click.testing import CliRunner, Result
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from fast_style import settings
 from fast_style.cli import main
+from fast_style.config import settings
+from fast_style.config.settings import (
+    TABLE,
+    Choice,
+    Either,
+    Exactly,
+    Number,
+    Setting,
+    Several,
+    check,
+)
 from fast_style.errors import UserError
-from fast_style.gatys import load_loss
-from fast_style.settings import TABLE, Choice, Either, Exactly, Number, Setting, Several, check
+from fast_style.optimize.gatys import load_loss
 
 Compose = Callable[..., DictConfig]
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fast_style import Stylizer
+from fast_style.bundled import PHOTOS as PHOTOS_FOLDER
 from fast_style.checkpoint import TrainedStyle, save_style, shipped_styles
 from fast_style.cli import main
-from fast_style.images import find_pictures, open_picture, resize_picture
+from fast_style.images.pictures import find_pictures, open_picture, resize_picture
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import PHOTOS as PHOTOS_FOLDER
-from fast_style.sheet import MARGIN, PAPER, before_after_sheet, captioned_grid
+from fast_style.stylizing.sheet import MARGIN, PAPER, before_after_sheet, captioned_grid
 
 PAINTING = (200, 30, 40)
 PHOTOS = [(10, 120, 220), (20, 160, 60)]

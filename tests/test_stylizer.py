@@ -13,13 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from fast_style import Stylizer
+from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, find_style, load_style, save_style
+from fast_style.devices import computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.grain import grain
-from fast_style.images import find_pictures, open_picture, resize_picture, to_picture, to_tensor
+from fast_style.images.grain import grain
+from fast_style.images.pictures import (
+    find_pictures,
+    open_picture,
+    resize_picture,
+    to_picture,
+    to_tensor,
+)
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import PHOTOS
-from fast_style.stylizer import computes_in_bf16, find_device
 
 
 @pytest.fixture(scope="module")
@@ -362,9 +368,9 @@ def test_bands_take_over_within_a_limit_of_the_process(style: Path) -> None:
 import resource
 import numpy as np, psutil, torch
 from PIL import Image
-import fast_style.networks.streaming
+import fast_style.stylizing.bands
 from fast_style import Stylizer
-from fast_style.resources import available_memory
+from fast_style.devices import available_memory
 
 rng = np.random.default_rng(0)
 photo = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((400, 300))

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,16 +25,16 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from fast_style import faults
+from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.cli import main
-from fast_style.data import CentreSquares
+from fast_style.data.content import CentreSquares
+from fast_style.devices import computes_in_bf16
 from fast_style.errors import UserError
-from fast_style.images import find_pictures
+from fast_style.evaluation import artifacts as faults
+from fast_style.images.pictures import find_pictures
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.resources import PHOTOS
-from fast_style.stylizer import computes_in_bf16
-from fast_style.training import TrainingResult, train
+from fast_style.training.train import TrainingResult, train
 
 TINY = [
     "experiment=quickstart",
@@ -519,6 +520,19 @@ class Spy(Callback):
 """
 
 
+def free_port() -> int:
+    """A port on which nobody listens, and which the system gives to no connection meanwhile, as it
+    might the one that Lightning would find: those are above 32768."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no port is free")
+
+
 @pytest.mark.slow
 def test_two_processes_draw_different_photos_and_learn_the_same(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -532,8 +546,8 @@ def test_two_processes_draw_different_photos_and_learn_the_same(
             "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1",
             "output_dir=out", *same, f"{spy[1]}={tmp_path}", spy[0],
         ),
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False,
-        timeout=180,
+        cwd=tmp_path, env=environment(tmp_path, MASTER_PORT=str(free_port())),
+        capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("validation losses") == 1

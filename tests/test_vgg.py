@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fast_style.bundled import VGG16_WEIGHTS
 from fast_style.errors import UserError
 from fast_style.networks.vgg import VGGFeatures
-from fast_style.resources import VGG16_WEIGHTS
 
 # Index in torchvision's `features` of each ReLU.
 RELUS = {

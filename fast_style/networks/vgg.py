@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fast_style.bundled import VGG16_WEIGHTS
 from fast_style.errors import UserError
 from fast_style.networks.operations import convolved_relu, padded
-from fast_style.resources import VGG16_WEIGHTS
 
 # Convolutions in each of the five blocks (Simonyan and Zisserman 2015, table 1, columns D and E).
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from fast_style.cli.program import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""One picture optimised against the losses, as Gatys et al. do."""

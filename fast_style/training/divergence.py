@@ -1,0 +1,93 @@
+"""Ends a training whose loss is no number any more, before it replaces a good file."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from fast_style.data.content import ContentData
+from fast_style.errors import UserError
+
+# A loss that is as many times the first one's comes back in no run that was seen.
+EXPLODED = 1e4
+NAMED = 8  # files of a batch in a message
+
+REMEDY = (
+    "What earlier steps wrote is kept: go on from its last.ckpt, or train again, with a lower "
+    "optimizer.lr or without those photos"
+)
+
+
+class StopWhereDiverged(Callback):
+    """Stops at a loss that is not finite, or that has exploded, and at weights that are not finite.
+
+    On a CPU each step's loss is looked at. A GPU works ahead of the process that tells it what to
+    do, and reading a loss waits for it: there, losses are read together on logging steps, and
+    before a file is written.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.unread: list[tuple[int, Tensor]] = []  # by step, counted from 1
+        self.first: float | None = None
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.unread.append((trainer.global_step, outputs["loss"]))
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if pl_module.device.type == "cpu" or (every and trainer.global_step % every == 0):
+            self._check_losses(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._check(trainer, pl_module)
+
+    def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check_losses(trainer)
+        weights: list[Tensor] = list(pl_module.parameters())
+        finite = torch.stack(torch._foreach_norm(weights)).isfinite().all().item()
+        if not trainer.strategy.reduce_boolean_decision(bool(finite)):
+            raise UserError(
+                f"training diverged: after step {trainer.global_step} the network has weights that "
+                f"are no numbers. {REMEDY}"
+            )
+
+    def _check_losses(self, trainer: pl.Trainer) -> None:
+        steps = [step for step, _ in self.unread]
+        losses = torch.stack([loss for _, loss in self.unread]).tolist() if steps else []
+        self.unread.clear()
+        if self.first is None and losses:
+            self.first = losses[0]
+        wrong = next(
+            (
+                (step, loss)
+                for step, loss in zip(steps, losses, strict=True)
+                if not math.isfinite(loss) or loss > EXPLODED * abs(self.first or 1.0)
+            ),
+            None,
+        )
+        # All processes end where one does, and not only the one that met with it.
+        if trainer.strategy.reduce_boolean_decision(wrong is None):
+            return
+        if wrong is None:
+            raise UserError(f"training diverged in another process. {REMEDY}")
+        step, loss = wrong
+        files = cast(ContentData, trainer.datamodule).files_of(step - 1)  # type: ignore[attr-defined]
+        shown = ", ".join(files[:NAMED]) + (", and more" if len(files) > NAMED else "")
+        raise UserError(
+            f"training diverged: the loss of step {step} is {loss:.6g}, on {shown}. {REMEDY}"
+        )

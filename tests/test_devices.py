@@ -1,0 +1,116 @@
+"""Memory: what limits leave of it, and whose words say that it is short."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from fast_style.devices import _left_of_cgroups, available_memory, short_of_memory
+
+MB = 2**20
+
+
+def in_process(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_without_limits_it_is_what_the_machine_has() -> None:
+    free = psutil.virtual_memory().available
+    assert 0 < available_memory() <= psutil.virtual_memory().total
+    left = min([free, *_left_of_cgroups()])
+    assert available_memory() == pytest.approx(left, rel=0.2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to these limits")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_limits_of_the_process_count(limit: str) -> None:
+    """As much as is said to be there can be had, and not much more."""
+    code = f"""
+import json, mmap, resource
+from fast_style.devices import available_memory
+resource.setrlimit(resource.{limit}, (500 * {MB}, 500 * {MB}))
+free = available_memory()
+def fits(size):
+    try:
+        mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        return True
+    except OSError:
+        return False
+print(json.dumps([free, fits(free - 20 * {MB}), fits(free + 20 * {MB})]))
+"""
+    free, less, more = json.loads(in_process(code))
+    assert 100 * MB < free < 500 * MB
+    assert less
+    assert not more
+
+
+def group(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+
+STATISTICS = f"anon 1\nactive_file {3 * MB}\ninactive_file {4 * MB}"
+
+
+def test_control_groups_of_version_2(tmp_path: Path) -> None:
+    own, root = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text("0::/a/b\n")
+    group(root, memory__stat=STATISTICS)  # the topmost has no limit
+    group(root / "a", memory__max=100 * MB, memory__current=60 * MB, memory__stat=STATISTICS)
+    group(root / "a/b", memory__max="max", memory__current=10 * MB, memory__stat=STATISTICS)
+    assert list(_left_of_cgroups(own, root)) == [47 * MB]
+    group(root / "a/b", memory__max=20 * MB)
+    assert list(_left_of_cgroups(own, root)) == [17 * MB, 47 * MB]
+
+
+def test_control_groups_of_version_1(tmp_path: Path) -> None:
+    own, root = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text("5:cpu,cpuacct:/other\n4:memory:/docker/1234\n0::/\n")
+    # A container sees its own group at the root, and its path from outside.
+    statistics = STATISTICS.replace("active", "total_active").replace("intotal_", "total_in")
+    group(
+        root / "memory",
+        memory__limit_in_bytes=200 * MB,
+        memory__usage_in_bytes=150 * MB,
+        memory__stat=statistics,
+    )
+    assert list(_left_of_cgroups(own, root)) == [57 * MB]
+
+
+def test_systems_without_control_groups(tmp_path: Path) -> None:
+    assert list(_left_of_cgroups(tmp_path / "none", tmp_path)) == []
+
+
+def of_torch() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+def of_numpy() -> None:
+    np.empty(2**60, dtype=np.uint8)
+
+
+def of_python() -> None:
+    bytearray(2**62)
+
+
+@pytest.mark.parametrize("ask", [of_torch, of_numpy, of_python])
+def test_too_little_memory_is_known_by_whatever_says_it(ask: object) -> None:
+    assert callable(ask)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        ask()
+    assert short_of_memory(caught.value)
+
+
+def test_other_errors_are_others() -> None:
+    for error in (RuntimeError("shapes differ"), ValueError("out of memory"), OSError(28, "full")):
+        assert not short_of_memory(error)
