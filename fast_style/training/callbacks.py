@@ -21,7 +21,7 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.config.runs import KNOWN
+from fast_style.config.resume import RUN_KEY
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.training.module import StyleTransfer
 
@@ -422,7 +422,7 @@ class KeepRun(Callback):
     """Writes into each checkpoint what its run is, so that it can be gone on with by itself.
 
     Args:
-        known: see `fast_style.config.runs.remember`; ``ended`` is added when the run is over.
+        known: see `fast_style.config.resume.describe_run`; ``ended`` is added when the run is over.
     """
 
     def __init__(self, known: dict[str, Any]) -> None:
@@ -431,7 +431,7 @@ class KeepRun(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KNOWN] = dict(self.known)
+        checkpoint[RUN_KEY] = dict(self.known)
 
 
 class KeepSettings(Callback):
