@@ -1027,7 +1027,7 @@ def _our_training(
         make_optimizer = partial(torch.optim.Adam, fused=candidate == "Adam, fused")
     module = StyleTransfer(instantiate(cfg.model), loss, make_optimizer).to(device)
     network = module.network
-    loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
+    loss.set_style_image(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     if candidate != NOT_TUNED:
         tune_for(device, network)
     torch.backends.cudnn.benchmark = cfg.trainer.benchmark

@@ -246,10 +246,10 @@ def _kindest_styles(
     found: dict[str, dict[str, float]] = {by: {"style": math.inf} for by in pictures}
     for size in PAINTING_SIZES:
         scaled = to_tensor(resize_picture(painting, size)).unsqueeze(0)
-        loss.measure_style(scaled.to(pictures["photo"].device))
-        targets = loss.targets_of(pictures["photo"])
+        loss.set_style_image(scaled.to(pictures["photo"].device))
+        targets = loss.targets_for(pictures["photo"])
         for by, picture in pictures.items():
-            style = loss.against(targets, picture)["style"].item()
+            style = loss.compare(picture, targets)["style"].item()
             if style < found[by]["style"]:
                 found[by] = {"style": style, "painting_size": size}
     return found

@@ -93,7 +93,7 @@ def test_all_three_are_measured_with_our_painting_and_loss(folder: Path, done: R
         styles = {}
         for size in (192, 256, 384, 512, 768):
             scaled = to_tensor(resize_picture(painting, size))[None]
-            loss.measure_style(scaled)
+            loss.set_style_image(scaled)
             losses = loss(tensor, tensors["photo"])
             styles[size] = losses["style"].item()
             if size == 192:

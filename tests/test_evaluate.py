@@ -67,7 +67,7 @@ def painting() -> Tensor:
 @pytest.fixture(scope="module")
 def loss() -> PerceptualLoss:
     loss = PerceptualLoss(**{key: value for key, value in LOSS.items() if key != "_target_"})
-    loss.measure_style(painting())
+    loss.set_style_image(painting())
     return loss
 
 

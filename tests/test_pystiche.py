@@ -76,7 +76,7 @@ def test_losses_and_gradient_are_pystiches(
     loss = PerceptualLoss(
         "vgg16", "bundled", CONTENT_LAYERS, STYLE_LAYERS, **WEIGHTS, normalization=normalization
     )
-    loss.measure_style(painting)
+    loss.set_style_image(painting)
     ours = stylized.clone().requires_grad_()
     found = loss(ours, photo)
     found["total"].backward()

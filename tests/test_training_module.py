@@ -72,7 +72,7 @@ def fit(
     network = instantiate(cfg.model)
     tune(network)
     loss = instantiate(cfg.loss)
-    loss.measure_style(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+    loss.set_style_image(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
     module.recorder = recorder
     callbacks = [Schedule(), *callbacks]

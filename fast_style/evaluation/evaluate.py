@@ -450,7 +450,7 @@ def _judge(
         raise UserError(
             f"{checkpoint} has a recipe for another loss ({error}): choose one with --loss"
         ) from error
-    loss.measure_style(tensor.to(device))
+    loss.set_style_image(tensor.to(device))
     data = {
         "painting": painting.name,
         "style_size": size,

@@ -133,7 +133,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         runs.check_room(output_dir, network)
     log.info("measuring the style of the painting")
     loss = instantiate(parts.loss)
-    loss.measure_style(painting)
+    loss.set_style_image(painting)
     module = StyleTransfer(network, loss, optimizer, cfg.seed)
 
     recipe = _recipe(cfg)
