@@ -217,15 +217,14 @@ def stored_config(ckpt_path: str, overrides: Iterable[str]) -> dict[str, Any] | 
     return {key: value for key, value in config.items() if key not in _NOT_KEPT}
 
 
-# Where classes were called otherwise when earlier runs were written down.
+# Classes that earlier runs know by another name.
 _MOVED = {
-    f"fast_style.{old}.{name}": f"fast_style.training.{old}.{name}"
-    for old, names in {
-        "muon": ("Muon",),
-        "divergence": ("StopWhereDiverged",),
-        "callbacks": ("Schedule", "Throughput", "RunProgressBar", "StopCleanly"),
-    }.items()
-    for name in names
+    "fast_style.muon.Muon": "fast_style.training.muon.Muon",
+    "fast_style.divergence.StopWhereDiverged": "fast_style.training.divergence.StopWhereDiverged",
+    "fast_style.callbacks.Schedule": "fast_style.training.schedule.Schedule",
+    "fast_style.callbacks.Throughput": "fast_style.training.progress.Throughput",
+    "fast_style.callbacks.RunProgressBar": "fast_style.training.progress.RunProgressBar",
+    "fast_style.callbacks.StopCleanly": "fast_style.training.stopping.StopCleanly",
 }
 
 
