@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fast_style.bundled import CHECKPOINTS, PAINTINGS
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, save_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from fast_style import Stylizer
 from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 

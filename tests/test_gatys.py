@@ -19,7 +19,7 @@ from torchvision import models
 from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 from fast_style.cli import main
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.optimize.gatys import Optimizer, Progress, load_loss, optimize, sides, stylize
 

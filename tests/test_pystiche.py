@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import Normalization, PerceptualLoss
 
 CONTENT_LAYERS = ("relu3_3", "relu4_2")

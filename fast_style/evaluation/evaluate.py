@@ -25,7 +25,7 @@ from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts as faults
 from fast_style.evaluation.report import write_report
-from fast_style.images.pictures import (
+from fast_style.images import (
     find_pictures,
     open_picture,
     resize_picture,

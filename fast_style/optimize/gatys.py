@@ -27,7 +27,7 @@ from fast_style.config.compose import as_user_error, register_resolvers, rewrite
 from fast_style.config.runs import buildable
 from fast_style.devices import available_memory, computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.images import (
     check_writable,
     open_picture,
     resize_picture,

@@ -25,7 +25,7 @@ from fast_style.checkpoint import load_style
 from fast_style.config import runs, settings
 from fast_style.devices import tune_for
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.networks import at_strength
 from fast_style.networks.cuda_graphs import CudaRecorder
 from fast_style.networks.transformer import ImageTransformer
