@@ -578,8 +578,17 @@ def test_examples_run_as_they_stand(
 def test_a_run_of_before_its_classes_moved_goes_on() -> None:
     config = {
         "optimizer": {"_target_": "fast_style.muon.Muon", "lr": 0.01},
-        "callbacks": {"schedule": {"_target_": "fast_style.callbacks.Schedule"}},
+        "callbacks": {
+            name: {"_target_": f"fast_style.{name}"}
+            for name in (
+                "callbacks.Schedule",
+                "callbacks.Throughput",
+                "callbacks.RunProgressBar",
+                "callbacks.StopCleanly",
+                "divergence.StopWhereDiverged",
+            )
+        },
     }
+    before = [target.rpartition(".")[2] for _, target in targets(config)]
     follow_moves(config)
-    for _, target in targets(config):
-        assert get_class(target).__name__ in ("Muon", "Schedule")
+    assert [get_class(target).__name__ for _, target in targets(config)] == before

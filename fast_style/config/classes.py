@@ -19,13 +19,12 @@ _HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_
 
 # Names of classes in the checkpoints of earlier versions, and their names today.
 _MOVED = {
-    f"fast_style.{module}.{name}": f"fast_style.training.{module}.{name}"
-    for module, names in {
-        "muon": ("Muon",),
-        "divergence": ("StopWhereDiverged",),
-        "callbacks": ("Schedule", "Throughput", "RunProgressBar", "StopCleanly"),
-    }.items()
-    for name in names
+    "fast_style.muon.Muon": "fast_style.training.muon.Muon",
+    "fast_style.divergence.StopWhereDiverged": "fast_style.training.divergence.StopWhereDiverged",
+    "fast_style.callbacks.Schedule": "fast_style.training.schedule.Schedule",
+    "fast_style.callbacks.Throughput": "fast_style.training.progress.Throughput",
+    "fast_style.callbacks.RunProgressBar": "fast_style.training.progress.RunProgressBar",
+    "fast_style.callbacks.StopCleanly": "fast_style.training.stopping.StopCleanly",
 }
 
 

@@ -154,7 +154,7 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
         }
     },
     "callbacks.schedule": {
-        "fast_style.training.callbacks.Schedule": {
+        "fast_style.training.schedule.Schedule": {
             "warmup": Number(0, 1, below_maximum=True),
             "minutes": or_null(Number(0, 1_000_000, above_minimum=True)),
         }

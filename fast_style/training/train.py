@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import time
@@ -18,7 +17,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch.optim import Optimizer
@@ -29,21 +27,15 @@ from fast_style.config.classes import check_arguments
 from fast_style.config.paths import buildable, literal
 from fast_style.devices import tune_for
 from fast_style.errors import UserError
-from fast_style.files import replace_file
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.networks import at_strength
 from fast_style.networks.cuda_graphs import CudaRecorder
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.shell import quote, readable
-from fast_style.training.callbacks import (
-    ExportNetwork,
-    KeepIfALoaderDies,
-    KeepRun,
-    KeepSettings,
-    ValidationPictures,
-    is_of_a_loader,
-)
+from fast_style.training.exports import ExportNetwork, ValidationPictures
 from fast_style.training.module import StyleTransfer
+from fast_style.training.resuming import DescribeRun, KeepOptimizerSettings, SaveAtomically
+from fast_style.training.stopping import SaveIfALoaderDies, loader_died
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +50,6 @@ class TrainingResult:
     steps: int
     seconds: float
     is_global_zero: bool
-
-
-class WriteBeside(TorchCheckpointIO):
-    """Writes a checkpoint beside its place. Lightning stages it in /tmp, often another disk: a full
-    one would cut a good checkpoint off."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        replace_file(Path(path), content.getvalue())
 
 
 def why_not_recorded(trainer: pl.Trainer, wanted: bool) -> str | None:
@@ -141,19 +121,19 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     recipe = _recipe(cfg)
     name = str(cfg.style.name)
     export = ExportNetwork(output_dir / f"{name}.safetensors", readable(name), recipe)
-    keep = KeepRun(resume.describe_run(cfg))
+    keep = DescribeRun(resume.describe_run(cfg))
     logger = _make_logger(parts.get("logger"), output_dir, checkpoint)
     trainer = instantiate(
         parts.trainer,
         logger=logger or False,
-        plugins=[WriteBeside()],
+        plugins=[SaveAtomically()],
         callbacks=[
-            KeepSettings(),
+            KeepOptimizerSettings(),
             *filter(None, instantiate(parts.callbacks, _convert_="all").values()),
             ValidationPictures(painting),
             export,
             keep,
-            KeepIfALoaderDies(output_dir / run_folder.LAST, export),
+            SaveIfALoaderDies(output_dir / run_folder.LAST, export),
         ],
     )
     if trainer.is_global_zero:
@@ -188,7 +168,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         except SystemExit as error:  # so Lightning ends at the second Ctrl-C
             raise KeyboardInterrupt from error
         except RuntimeError as error:
-            if not is_of_a_loader(error):
+            if not loader_died(error):
                 raise
             raise UserError(
                 f"a process that loads photos died ({str(error).splitlines()[0]}), often for want "
