@@ -21,7 +21,7 @@ from fast_style.config.compose import (
 from fast_style.config.runs import what_it_holds
 from fast_style.devices import find_device
 from fast_style.errors import UserError
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, save_picture
+from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.sheet import before_after_sheet
 from fast_style.stylizing.stylizer import Stylizer

@@ -25,7 +25,7 @@ from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts as faults
 from fast_style.evaluation.report import write_report
-from fast_style.images.pictures import (
+from fast_style.images import (
     find_pictures,
     open_picture,
     resize_picture,
@@ -450,7 +450,7 @@ def _judge(
         raise UserError(
             f"{checkpoint} has a recipe for another loss ({error}): choose one with --loss"
         ) from error
-    loss.measure_style(tensor.to(device))
+    loss.set_style_image(tensor.to(device))
     data = {
         "painting": painting.name,
         "style_size": size,

@@ -28,7 +28,7 @@ from fast_style.config import runs, settings
 from fast_style.devices import tune_for
 from fast_style.errors import UserError
 from fast_style.files import replace_file
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.networks import at_strength
 from fast_style.networks.cuda_graphs import CudaRecorder
 from fast_style.networks.transformer import ImageTransformer
@@ -133,7 +133,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         runs.check_room(output_dir, network)
     log.info("measuring the style of the painting")
     loss = instantiate(parts.loss)
-    loss.measure_style(painting)
+    loss.set_style_image(painting)
     module = StyleTransfer(network, loss, optimizer, cfg.seed)
 
     recipe = _recipe(cfg)
