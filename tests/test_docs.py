@@ -98,36 +98,48 @@ def test_commands_exist_and_know_their_options(
             pytest.fail(f"{page}: fast-style {name} {shlex.join(given)}: {error.format_message()}")
 
 
-def overrides() -> dict[str, list[str]]:
-    """What the pages give to ``train``, by where: in commands, variants and inline code."""
-    found: dict[str, list[str]] = {}
-    for page, words in commands():
-        if words[:2] == ["fast-style", "train"] and "--help" not in words:
-            found[f"{page}: {shlex.join(words)}"] = words[2:]
-        for word in words:
-            if words[0] == "python" and re.match(r"[\w-]+: ", word):
-                found[f"{page}: {word}"] = word.partition(":")[2].split()
-    for page, code in inline_code():
-        words = code.split()
-        if words[0] == "-m":
-            words = words[1:]
-        if all(re.match(r"[a-z_]+(\.[a-z_]+)*=[^=]", word) for word in words):
-            found[f"{page}: {code}"] = words
-    return found
+def overrides() -> Iterator[list[str]]:
+    """What the pages give to ``train``: in commands, in variants of trainings, in inline code."""
+    for _, words in commands():
+        if words[:2] == ["fast-style", "train"]:
+            yield [word for word in words[2:] if word not in ("-m", "--help")]
+        elif words[0] == "python":
+            yield from (
+                word.partition(":")[2].split() for word in words if re.match(r"[\w-]+: ", word)
+            )
+    for _, code in inline_code():
+        words = code.removeprefix("-m ").split()
+        if all(re.match(r"\+?[a-z_]+(\.[a-z_]+)*=[^=.]", word) for word in words):
+            yield words
 
 
-@pytest.mark.parametrize("line", sorted(overrides()))
-def test_settings_compose(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if line.endswith("=...") or "ckpt_path=" in line or "scripts/" in line:
-        return
+def batches() -> list[list[str]]:
+    """The overrides in few lists, without another choice of a part and without a key twice."""
+    apart: set[tuple[str, ...]] = set()
+    together: list[dict[str, str]] = [{}]
+    for words in overrides():
+        pairs = dict(word.split("=", 1) for word in words)
+        if any((ROOT / "conf" / key).is_dir() for key in pairs):
+            apart.add(tuple(words))
+            continue
+        fits = (batch for batch in together if all(batch.get(k, v) == v for k, v in pairs.items()))
+        batch = next(fits, None)
+        if batch is None:
+            together.append(batch := {})
+        batch.update(pairs)
+    return [*map(list, sorted(apart)), *([f"{k}={v}" for k, v in b.items()] for b in together)]
+
+
+def test_settings_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("mine.jpg", "a.jpg", "b.jpg"):
         (tmp_path / name).touch()
-    # A list of paintings for -m, one after the other.
-    given = [word for word in overrides()[line] if word != "-m"]
-    given = [word.partition(",")[0] if word.startswith("style=") else word for word in given]
-    result = CliRunner().invoke(main, ["train", *given, "--cfg", "job"])
-    assert result.exit_code == 0, f"{result.output}\n{result.exception}"
+    for words in batches():
+        # The first of several paintings for -m; a run to resume is read, and there is none.
+        given = [word.partition(",")[0] if word.startswith("style=") else word for word in words]
+        given = [word for word in given if not word.startswith("ckpt_path=")]
+        result = CliRunner().invoke(main, ["train", *given, "--cfg", "job"])
+        assert result.exit_code == 0, f"{shlex.join(given)}: {result.output} {result.exception}"
 
 
 def test_named_files_are_there() -> None:
@@ -140,11 +152,10 @@ def test_named_files_are_there() -> None:
 
 def test_scripts_know_their_options() -> None:
     for page, words in commands():
-        script = next((word for word in words if word.startswith("scripts/")), None)
+        script = next((word for word in words if re.match(r"scripts/.*\.(py|sh)$", word)), None)
         if script is None:
             continue
         path = ROOT / script
-        sources = sorted(path.parent.rglob("*.py")) if path.suffix == ".py" else [path]
-        known = "\n".join(map(text, sources if path.name == "__main__.py" else [path]))
+        known = "\n".join(map(text, sorted(path.rglob("*.py")) if path.is_dir() else [path]))
         for option in (word for word in words if word.startswith("--")):
             assert f'"{option}"' in known, f"{page}: {script} {option}"
