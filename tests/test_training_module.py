@@ -20,8 +20,9 @@ from fast_style.networks import kernels
 from fast_style.networks.cuda_graphs import Recorder
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.training.callbacks import ExportNetwork, Schedule
+from fast_style.training.exports import ExportNetwork
 from fast_style.training.module import StepInputs, StyleTransfer
+from fast_style.training.schedule import Schedule
 
 Compose = Callable[..., DictConfig]
 
