@@ -23,7 +23,7 @@ def exit_at_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from fast_style.images import remove_unfinished
+        from fast_style.files import remove_unfinished
 
         remove_unfinished()
         click.echo("fast-style: stopped; what was written before is complete", err=True)
