@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
@@ -23,6 +25,8 @@ from fast_style.shell import program, quote, readable, with_program
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from fast_style.optimize.pyramid import Progress as OptimizationProgress
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
 INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
@@ -126,7 +130,7 @@ def main() -> None:
     fast-style sheet photo.jpg                            one photo in all styles, on one sheet
     fast-style train style=mine.jpg data.dir=photos       a network for your painting
     fast-style optimize photo.jpg painting.jpg            one picture, slowly, without a network
-    fast-style evaluate a.safetensors b.safetensors       losses and faults, side by side
+    fast-style evaluate a.safetensors b.safetensors       losses and artifacts, side by side
     """
 
 
@@ -487,25 +491,70 @@ def optimize(
     loss=vgg19               Gatys' own network: 550 MB are downloaded once
     """
     started = time.monotonic()
-    from fast_style.optimize.gatys import optimize_file
+    from fast_style.optimize.files import PreparedTask, Task
+    from fast_style.optimize.pyramid import Settings
 
+    settings = Settings(size, style_size, optimizer, iterations, seed)
     with _notes_shown():
-        losses = optimize_file(
-            photo,
-            painting,
-            out,
-            size,
-            style_size,
-            start,
-            optimizer,
-            iterations,
-            seed,
-            device,
-            loss,
-            log,
-        )
+        task = PreparedTask(Task(photo, painting, out, settings, start, device, loss, log))
+        with _stop_requests() as requests, _OptimizationBar() as bar:
+
+            def watch(progress: OptimizationProgress) -> bool:
+                bar.show(progress)
+                return bool(requests)
+
+            losses = task.run(watch)
     shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
     click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collect signals that ask to stop. A second one ends the program at once."""
+    caught: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        from tqdm import tqdm
+
+        caught.append(number)
+        tqdm.write("stopping after this evaluation; once more to stop at once", file=sys.stderr)
+        restore()
+
+    for number in previous:
+        signal.signal(number, catch)
+    try:
+        yield caught
+    finally:
+        restore()
+
+
+class _OptimizationBar:
+    """Progress and losses of an optimisation, on standard error."""
+
+    def __enter__(self) -> _OptimizationBar:
+        from tqdm import tqdm
+
+        self.bar: tqdm[NoReturn] = tqdm(
+            total=1.0,
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed} < {remaining} left{postfix}",
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def show(self, progress: OptimizationProgress) -> None:
+        losses = progress.losses
+        shown = [f"{name} {losses[name]:.3f}" for name in ("total", "content", "style")]
+        self.bar.set_postfix_str(f"{progress.side} px, " + ", ".join(shown), refresh=False)
+        self.bar.update(progress.done - self.bar.n)
 
 
 class _BandsBar:
@@ -598,7 +647,7 @@ def evaluate(
     seed: int,
     device: str,
 ) -> None:
-    """Measure networks side by side: losses, faults, and how far L-BFGS must go for the same.
+    """Measure networks side by side: losses, artifacts, and how far L-BFGS must go for the same.
 
     CHECKPOINTS are shipped styles (see `styles`) or .safetensors files. Compare totals only among
     networks of one painting and one loss. Ctrl-C keeps what is measured so far.
@@ -610,7 +659,7 @@ def evaluate(
     """
     from tqdm import tqdm
 
-    from fast_style.evaluation.evaluate import Plan, evaluate
+    from fast_style.evaluation.evaluate import Plan, Progress, evaluate
 
     plan = Plan(
         checkpoints=checkpoints,
@@ -635,22 +684,22 @@ def evaluate(
         ) as bar,
     ):
 
-        def show(done: float, doing: str) -> None:
-            bar.set_description_str(doing, refresh=False)
-            bar.update(done - bar.n)
+        def show(progress: Progress) -> None:
+            bar.set_description_str(progress.doing, refresh=False)
+            bar.update(progress.done - bar.n)
 
-        data = evaluate(plan, out, show)
+        found = evaluate(plan, out, show)
 
-    for checkpoint in data["checkpoints"]:
-        for size, found in checkpoint["sizes"].items():
-            line = f"{checkpoint['name']:20} {size:>5} px  total {found['losses']['total']:.2f}"
-            if "evaluations" in found:
-                reached = found["evaluations"]
-                reached = f"more than {evaluations}" if reached is None else f"{reached:g}"
+    for checkpoint in found.checkpoints:
+        for size, figures in checkpoint.sizes.items():
+            line = f"{checkpoint.name:20} {size:>5} px  total {figures.losses['total']:.2f}"
+            if figures.has_reference:
+                median = figures.evaluations
+                reached = f"more than {evaluations}" if median is None else f"{median:g}"
                 line += f", as L-BFGS after {reached} evaluations"
             click.echo(line)
     click.echo("\n" + click.format_filename(out / "index.html"))
-    if not data["complete"]:
+    if not found.complete:
         click.echo("fast-style: stopped; this is what was measured so far", err=True)
         sys.exit(INTERRUPTED)
 
