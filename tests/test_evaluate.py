@@ -30,7 +30,7 @@ from fast_style.evaluation.reference import (
 )
 from fast_style.evaluation.report import EXPLANATIONS
 from fast_style.evaluation.results import to_json
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.optimize.gatys import optimize
@@ -69,7 +69,7 @@ def painting() -> Tensor:
 @pytest.fixture(scope="module")
 def loss() -> PerceptualLoss:
     loss = PerceptualLoss(**{key: value for key, value in LOSS.items() if key != "_target_"})
-    loss.measure_style(painting())
+    loss.set_style_image(painting())
     return loss
 
 

@@ -30,7 +30,7 @@ from fast_style.evaluation.results import (
     Reference,
     SizeFigures,
 )
-from fast_style.images.pictures import find_pictures, open_picture, save_picture, to_picture
+from fast_style.images import find_pictures, open_picture, save_picture, to_picture
 from fast_style.stylizing.stylizer import Stylizer
 
 MIN_SIZE = 96  # px; in a smaller picture, nothing lies between the borders

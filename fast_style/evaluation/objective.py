@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fast_style.bundled import CONF, PAINTINGS
+from fast_style.bundled import PAINTINGS
 from fast_style.checkpoint import StyleFile, find_style, read_style
-from fast_style.config.compose import as_user_error, register_resolvers
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
 from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 
 MOST_STYLE_SIZE = 10_000  # px; a file that asks for more is broken
@@ -127,7 +127,7 @@ def build_objective(terms: Terms, checkpoint: Path, device: torch.device) -> Obj
         raise UserError(
             f"{checkpoint} has a recipe for another loss ({error}): choose one with --loss"
         ) from error
-    loss.measure_style(painting.to(device))
+    loss.set_style_image(painting.to(device))
     return Objective(terms, painting, loss, artifacts.dots(painting).item())
 
 
@@ -172,9 +172,8 @@ def _own_loss(trained: StyleFile, path: Path) -> dict[str, Any]:
 
 
 def _named_loss(name: str) -> dict[str, Any]:
-    register_resolvers()
-    with as_user_error(), initialize_config_dir(str(CONF), version_base="1.3"):
-        loss = compose("train", [f"loss={name}"]).loss
+    with as_user_error():
+        loss = compose_config([f"loss={name}"]).loss
         recipe = cast(dict[str, Any], OmegaConf.to_container(loss, resolve=True))
     recipe.pop("_target_")
     return recipe

@@ -23,7 +23,7 @@ from fast_style.evaluation.results import (
     to_json,
 )
 from fast_style.files import replace_file
-from fast_style.images.pictures import open_picture, to_tensor
+from fast_style.images import open_picture, to_tensor
 
 CHART_WIDTH, CHART_HEIGHT = 640, 300  # px
 SKIPPED = 4  # evaluations of white noise, whose totals would squeeze the rest of a chart

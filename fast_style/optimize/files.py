@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from fast_style.bundled import CONF
 from fast_style.config import settings as config_settings
-from fast_style.config.compose import as_user_error, register_resolvers, rewrite
-from fast_style.config.runs import buildable
+from fast_style.config.classes import check_arguments
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
+from fast_style.config.paths import buildable, rewrite
 from fast_style.devices import available_memory, computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.images import (
     check_writable,
     open_picture,
     resize_picture,
@@ -154,12 +154,10 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
                 f"'{override}' is no setting of the loss: give loss=vgg19, loss.style_weight=50 "
                 "and the like, as in training (fast-style train --help shows them all)"
             )
-    register_resolvers()
     with as_user_error():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
+        cfg = compose_config(["loss=vgg16", *rewrite(overrides)])
         config_settings.check(cfg, ["loss"])
-        config_settings.check_arguments(cfg.loss, "loss")
+        check_arguments(cfg.loss, "loss")
         return instantiate(buildable(cfg, "loss").loss)
 
 

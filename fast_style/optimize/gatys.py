@@ -78,7 +78,7 @@ def optimize(
 
     >>> loss = PerceptualLoss("vgg16", "bundled", ["relu2_2"], ["relu1_1", "relu2_1"])
     >>> content, style = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    >>> loss.measure_style(style)
+    >>> loss.set_style_image(style)
     >>> picture = optimize(content, loss, start=content, evaluations=5)
     >>> picture.shape
     torch.Size([1, 3, 32, 32])
@@ -138,7 +138,7 @@ class _PixelObjective:
             content.device.type, precision, enabled=precision != torch.float32
         )
         with self.autocast:
-            self.targets = loss.targets_of(content)
+            self.targets = loss.targets_for(content)
         self.unit = UNIT_PER_PIXEL * start.numel()
         self.variables = (start.detach().float() / self.unit).contiguous().requires_grad_()
         self.count = 0
@@ -151,7 +151,7 @@ class _PixelObjective:
             self.variables.clamp_(0, 1 / self.unit)
         picture = self.variables * self.unit
         with self.autocast:
-            losses = self.loss.against(self.targets, picture)
+            losses = self.loss.compare(picture, self.targets)
         if self.count == 0:
             # The tolerances of L-BFGS are absolute. A total that starts at 1 suits them, whatever
             # the weights and the normalisation of the loss.

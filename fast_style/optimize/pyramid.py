@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fast_style.errors import UserError
-from fast_style.images.pictures import resize_picture, to_picture, to_tensor
+from fast_style.images import resize_picture, to_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.optimize.gatys import Evaluation, Optimizer, optimize
 
@@ -120,7 +120,7 @@ def optimize_coarse_to_fine(
         else:
             picture = _enlarge(picture, target.size)
         painted = to_tensor(resize_picture(style, round(side * ratio))).unsqueeze(0)
-        loss.measure_style(painted.to(device))
+        loss.set_style_image(painted.to(device))
         picture = optimize(
             photo.to(device),
             loss,

@@ -30,8 +30,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fast_style.errors import UserError
+from fast_style.images import start_download
 from fast_style.images.grain import tensor_grain, tiles_on, with_grain
-from fast_style.images.pictures import fetching
 from fast_style.networks import MARGIN
 from fast_style.networks.transformer import (
     ImageTransformer,
@@ -110,7 +110,7 @@ def _fetched(bands: Bands) -> Iterator[Image.Image]:
     begun: deque[Callable[[], Image.Image]] = deque()
     for band in bands:
         levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-        begun.append(fetching(levels.contiguous()))
+        begun.append(start_download(levels.contiguous()))
         if len(begun) == 2:
             yield begun.popleft()()
     for fetch in begun:
