@@ -201,6 +201,7 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "widths": Several(_whole(1, 4096), 3),
             "residual_blocks": _whole(0, 256),
             "adjustable": Truth(),
+            "bottleneck": _or_null(_whole(1, 4096)),
         }
     },
     "data": {
