@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
 from fast_style.files import replace_file
-from fast_style.images.pictures import is_picture
+from fast_style.images import is_picture
 from fast_style.networks import Plan, at_strength, plan_network
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ class Targets:
 class PerceptualLoss(nn.Module):
     """Content, style and total variation against a frozen VGG, weighted and summed.
 
-    `measure_style` must be called with the painting before the loss is.
+    `set_style_image` must be called with the painting before the loss is.
 
     Args:
         network: ``vgg16`` or ``vgg19``.
@@ -208,7 +208,7 @@ class PerceptualLoss(nn.Module):
         self.vgg = VGGFeatures(network, {*self.content_layers, *self.style_layers}, weights)
 
     @torch.no_grad()
-    def measure_style(self, painting: Tensor) -> None:
+    def set_style_image(self, painting: Tensor) -> None:
         """Keep the Gram matrices of a painting ``(1, 3, H, W)`` as the target of the style loss."""
         grams = self._grams(painting, self.vgg(painting, self.style_layers))
         self.style_names = list(grams)
@@ -216,7 +216,7 @@ class PerceptualLoss(nn.Module):
             self.register_buffer(f"gram_{name}", gram, persistent=False)
 
     @torch.no_grad()
-    def targets_of(self, photos: Tensor, strength: float | Tensor = 1.0) -> Targets:
+    def targets_for(self, photos: Tensor, strength: float | Tensor = 1.0) -> Targets:
         """What pictures stylized from photos ``(N, 3, H, W)`` are compared with.
 
         Args:
@@ -244,10 +244,10 @@ class PerceptualLoss(nn.Module):
             Scalars: ``total`` (weighted), and unweighted ``content``, ``style``, ``tv`` and
             ``style/{layer}`` for each style layer, ``style/{layer}_by_2`` where shrunk by two.
         """
-        return self.against(self.targets_of(photos, strength), stylized)
+        return self.compare(stylized, self.targets_for(photos, strength))
 
-    def against(self, targets: Targets, stylized: Tensor) -> dict[str, Tensor]:
-        """As `forward`, with what `targets_of` computed once for many looks at the same photos."""
+    def compare(self, stylized: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """As `forward`, with what `targets_for` computed once for many looks at the same photos."""
         features = self.vgg(stylized)
         content = [
             content_loss(features[layer], targets.content[layer], self.normalization)

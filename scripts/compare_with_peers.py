@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fast_style.bundled import CHECKPOINTS, PAINTINGS
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, save_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -246,10 +246,10 @@ def _kindest_styles(
     found: dict[str, dict[str, float]] = {by: {"style": math.inf} for by in pictures}
     for size in PAINTING_SIZES:
         scaled = to_tensor(resize_picture(painting, size)).unsqueeze(0)
-        loss.measure_style(scaled.to(pictures["photo"].device))
-        targets = loss.targets_of(pictures["photo"])
+        loss.set_style_image(scaled.to(pictures["photo"].device))
+        targets = loss.targets_for(pictures["photo"])
         for by, picture in pictures.items():
-            style = loss.against(targets, picture)["style"].item()
+            style = loss.compare(picture, targets)["style"].item()
             if style < found[by]["style"]:
                 found[by] = {"style": style, "painting_size": size}
     return found

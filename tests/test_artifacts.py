@@ -12,7 +12,7 @@ from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import shipped_styles
 from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures, open_picture, to_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, to_picture, to_tensor
 
 SIDE = 256
 AREA = (SIDE - 2 * faults.BORDER) ** 2  # where dots count

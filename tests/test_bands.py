@@ -15,8 +15,8 @@ from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.images.grain import with_grain
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.networks.layers import InstanceNorm
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
 from fast_style.stylizing.band_layers import BandNorm, convolution_in_bands

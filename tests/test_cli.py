@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from fast_style.checkpoint import TrainedStyle, save_style, shipped_styles
 from fast_style.cli import main
-from fast_style.images.pictures import open_picture
+from fast_style.images import open_picture
 from fast_style.networks.transformer import ImageTransformer
 
 REPOSITORY = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from fast_style import Stylizer
 from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 
@@ -93,7 +93,7 @@ def test_all_three_are_measured_with_our_painting_and_loss(folder: Path, done: R
         styles = {}
         for size in (192, 256, 384, 512, 768):
             scaled = to_tensor(resize_picture(painting, size))[None]
-            loss.measure_style(scaled)
+            loss.set_style_image(scaled)
             losses = loss(tensor, tensors["photo"])
             styles[size] = losses["style"].item()
             if size == 192:

@@ -13,7 +13,7 @@ from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import load_style
 from fast_style.cli import main
 from fast_style.demo import Demo, default_minutes, recipe, run_demo
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture
+from fast_style.images import find_pictures, open_picture, resize_picture
 from fast_style.stylizing.stylizer import Stylizer
 
 BUNDLED = find_pictures(PHOTOS)

@@ -28,7 +28,7 @@ from fast_style.evaluation.evaluate import (
     median_evaluations,
     reference_curve,
 )
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.optimize.gatys import optimize
@@ -67,7 +67,7 @@ def painting() -> Tensor:
 @pytest.fixture(scope="module")
 def loss() -> PerceptualLoss:
     loss = PerceptualLoss(**{key: value for key, value in LOSS.items() if key != "_target_"})
-    loss.measure_style(painting())
+    loss.set_style_image(painting())
     return loss
 
 

@@ -19,7 +19,7 @@ from torchvision import models
 from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 from fast_style.cli import main
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.optimize.gatys import Optimizer, Progress, load_loss, optimize, sides, stylize
 
@@ -41,7 +41,7 @@ def photo() -> Tensor:
 @pytest.fixture
 def loss() -> PerceptualLoss:
     loss = load_loss()
-    loss.measure_style(small(PAINTING, 64))
+    loss.set_style_image(small(PAINTING, 64))
     return loss
 
 
@@ -151,7 +151,7 @@ def test_it_stops_when_told_to_with_the_best_so_far(photo: Tensor, loss: Percept
 def test_the_papers_own_weights_work_as_well(photo: Tensor) -> None:
     # Totals of 1e12 where the relative ones are near 1: L-BFGS has absolute tolerances.
     loss = load_loss(["loss.normalization=gatys", "loss.style_weight=1e3", "loss.tv_weight=0"])
-    loss.measure_style(small(PAINTING, 64))
+    loss.set_style_image(small(PAINTING, 64))
     totals: list[float] = []
     optimize(photo, loss, photo, "lbfgs", 25, lambda _, found, __: totals.append(found["total"]))
     assert totals[0] > 1e6
@@ -243,7 +243,7 @@ def test_the_size_of_the_painting_matters() -> None:
         return first[0]
 
     expected = load_loss()
-    expected.measure_style(small(PAINTING, 100))
+    expected.set_style_image(small(PAINTING, 100))
     there = small(PHOTO, 64)
     assert style_at_start(100) == pytest.approx(float(expected(there, there)["style"]), rel=1e-4)
     assert style_at_start(None) == pytest.approx(style_at_start(64))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.images import (
     MAX_PIXELS,
     SUFFIXES,
     find_pictures,
@@ -1147,5 +1147,5 @@ class TestTensors:
         assert torch.equal(values, before)
 
     def test_torch_is_not_imported_for_files(self) -> None:
-        code = "import sys, fast_style.images.pictures; sys.exit('torch' in sys.modules)"
+        code = "import sys, fast_style.images; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ import torch
 
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import read_style
+from fast_style.images import find_pictures, open_picture
 from fast_style.images.grain import grain, with_grain
-from fast_style.images.pictures import find_pictures, open_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing import openvino as engine
 from fast_style.stylizing.openvino import CompiledTransformer

@@ -17,14 +17,14 @@ from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, find_style, load_style, save_style
 from fast_style.devices import computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.images.grain import grain
-from fast_style.images.pictures import (
+from fast_style.images import (
     find_pictures,
     open_picture,
     resize_picture,
     to_picture,
     to_tensor,
 )
+from fast_style.images.grain import grain
 from fast_style.networks.transformer import ImageTransformer
 
 

@@ -32,7 +32,7 @@ from fast_style.data.content import CentreSquares
 from fast_style.devices import computes_in_bf16
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures
+from fast_style.images import find_pictures
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.training.train import TrainingResult, train
 

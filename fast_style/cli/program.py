@@ -22,7 +22,10 @@ from fast_style.errors import UserError
 from fast_style.shell import program, quote, readable, with_program
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from tqdm import tqdm
+
+log = logging.getLogger(__name__)
 
 WRONG_INPUT = 2  # exit code, as click has it for wrong usage
 INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C
@@ -95,7 +98,7 @@ def _ended_by_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from fast_style.images.pictures import remove_unfinished
+        from fast_style.images import remove_unfinished
 
         remove_unfinished()
         click.echo("fast-style: stopped; what was written before is complete", err=True)
@@ -138,9 +141,27 @@ def main() -> None:
 @click.pass_context
 def train(ctx: click.Context) -> None:
     """Train a network: `train style=mine.jpg data.dir=photos`; `train --help` for more."""
-    from fast_style.config.compose import run
+    from fast_style.config.launch import launch
 
-    run(ctx.args, command=["train"])
+    launch(_train_and_report, ctx.args, command=["train"])
+
+
+def _train_and_report(cfg: DictConfig) -> None:
+    from fast_style.config import settings
+    from fast_style.config.launch import save_run_config
+
+    log.info("starting; PyTorch takes a few seconds")
+    settings.check(cfg)
+    from fast_style.training.train import train
+
+    result = train(cfg, lambda: save_run_config(cfg))
+    if result.is_global_zero:
+        called = program()
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in result.losses.items())
+        click.echo(f"\nvalidation losses: {losses}")
+        click.echo(f"network:    {readable(str(result.network))}")
+        click.echo(f"to resume:  {called} train {quote(f'ckpt_path={result.checkpoint}')}")
+        click.echo(f"try it:     {called} stylize PHOTO.jpg --style {quote(result.network)}")
 
 
 @main.command()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fast_style.images.pictures import to_picture, to_tensor
+from fast_style.images import to_picture, to_tensor
 
 LEVELS = 255
 

@@ -16,7 +16,7 @@ from torchvision.utils import make_grid
 
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import open_picture, to_tensor
+from fast_style.images import open_picture, to_tensor
 
 CHART_WIDTH, CHART_HEIGHT = 640, 300
 

@@ -931,7 +931,7 @@ def to_picture(tensor: torch.Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def fetching(levels: torch.Tensor) -> Callable[[], Image.Image]:
+def start_download(levels: torch.Tensor) -> Callable[[], Image.Image]:
     """Begin to fetch ``(H, W, 3)`` uint8 from a device: of CUDA's, nobody waits for that yet.
 
     Returns:

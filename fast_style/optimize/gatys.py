@@ -14,20 +14,20 @@ from types import FrameType
 from typing import Literal
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from fast_style.bundled import CONF
 from fast_style.config import settings
-from fast_style.config.compose import as_user_error, register_resolvers, rewrite
-from fast_style.config.runs import buildable
+from fast_style.config.classes import check_arguments
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
+from fast_style.config.paths import buildable, rewrite
 from fast_style.devices import available_memory, computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.images import (
     check_writable,
     open_picture,
     resize_picture,
@@ -80,7 +80,7 @@ def optimize(
     device = photos.device.type
     autocast = torch.autocast(device, precision, enabled=precision != torch.float32)
     with autocast:
-        targets = loss.targets_of(photos)
+        targets = loss.targets_for(photos)
     # L-BFGS's first step has a length of 1, summed over all variables: far too short for so many
     # pixels. In this unit it changes them by a hundredth on average.
     unit = 0.01 * start.numel()
@@ -93,7 +93,7 @@ def optimize(
             variables.clamp_(0, 1 / unit)
         picture = variables * unit
         with autocast:
-            losses = loss.against(targets, picture)
+            losses = loss.compare(picture, targets)
         if count == 0:
             # L-BFGS has absolute tolerances: a total that starts at 1 suits them whatever the
             # weights and normalisation.
@@ -233,7 +233,7 @@ def stylize(
         else:
             picture = photos
         painted = to_tensor(resize_picture(painting, round(side * ratio))).unsqueeze(0)
-        loss.measure_style(painted.to(device))
+        loss.set_style_image(painted.to(device))
         picture = optimize(
             photos.to(device), loss, picture.to(device), optimizer, iterations, report, precision
         )
@@ -284,12 +284,10 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
                 f"'{override}' is no setting of the loss: give loss=vgg19, loss.style_weight=50 "
                 "and the like, as in training (fast-style train --help shows them all)"
             )
-    register_resolvers()
     with as_user_error():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
+        cfg = compose_config(["loss=vgg16", *rewrite(overrides)])
         settings.check(cfg, ["loss"])
-        settings.check_arguments(cfg.loss, "loss")
+        check_arguments(cfg.loss, "loss")
         return instantiate(buildable(cfg, "loss").loss)
 
 

@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from fast_style.images import start_download
 from fast_style.images.grain import tensor_grain, tiles_on, with_grain
-from fast_style.images.pictures import fetching
 from fast_style.networks import MARGIN, Layer
 from fast_style.networks.layers import InstanceNorm
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
@@ -121,7 +121,7 @@ def _fetched(bands: Bands) -> Iterator[Image.Image]:
     begun: deque[Callable[[], Image.Image]] = deque()
     for band in bands:
         levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-        begun.append(fetching(levels.contiguous()))
+        begun.append(start_download(levels.contiguous()))
         if len(begun) == 2:
             yield begun.popleft()()
     for fetch in begun:

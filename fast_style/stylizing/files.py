@@ -17,7 +17,7 @@ from PIL import Image
 
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.images import (
     SAVE_SUFFIXES,
     list_folder,
     nearest_suffix,

@@ -28,7 +28,7 @@ from fast_style.devices import (
     usable_cores,
 )
 from fast_style.errors import UserError
-from fast_style.images.pictures import fetching, upright_rgb
+from fast_style.images import start_download, upright_rgb
 from fast_style.networks import MARGIN, MIN_SIDE
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Stylizer:
         if self.device != "cpu":
             send = partial(_in_memory, photo, self._pinned)
             levels = self._on_gpu(self._pass.levels, send, 1, *photo.size)
-            fetch = None if levels is None else fetching(levels)
+            fetch = None if levels is None else start_download(levels)
         else:
             painted = self._on_cpu(np.asarray(photo))
             fetch = None if painted is None else _at_hand(Image.fromarray(painted))
