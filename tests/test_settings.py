@@ -76,6 +76,8 @@ def ends(setting: Setting) -> Iterator[Any]:
         yield setting.value
     elif isinstance(setting, settings.Truth):
         yield from (True, False)
+    elif isinstance(setting, settings.Classes):
+        yield from ({}, {"a": {"_target_": "b.C"}})
     else:
         yield "a name: ${{}}, 'it\"s' 1e5".replace("${{}}", "Ünï")
 

@@ -137,6 +137,19 @@ class Either:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Parts by name, each a class and its arguments. `check_arguments` looks at those."""
+
+    allowed = "classes by name, as {mine: {_target_: my_module.MyLoss, weight: 1}}"
+
+    def takes(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(part, dict) and isinstance(part.get("_target_"), str)
+            for part in value.values()
+        )
+
+
+@dataclass(frozen=True)
 class Exactly:
     """One value, and why there is no other."""
 
@@ -230,6 +243,7 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "tv_weight": WEIGHT,
             "stability_weight": WEIGHT,
             "normalization": Choice(("relative", "johnson", "gatys")),
+            "terms": Classes(),
         }
     },
     "optimizer": {

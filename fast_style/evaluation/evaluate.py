@@ -418,8 +418,7 @@ def _style_size(trained: StyleFile, path: Path) -> int:
 def _loss_recipe(trained: StyleFile, path: Path) -> dict[str, Any]:
     """The arguments of `PerceptualLoss`; Hydra would call whatever a stranger's file names."""
     recipe = trained.recipe.get("loss")
-    target = f"{PerceptualLoss.__module__}.{PerceptualLoss.__qualname__}"
-    if not isinstance(recipe, dict) or recipe.get("_target_") != target:
+    if not isinstance(recipe, dict) or recipe.get("_target_") != "fast_style.losses.PerceptualLoss":
         raise UserError(
             f"{path} does not say what loss it was trained with: choose one with --loss"
         )
