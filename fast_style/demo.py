@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from fast_style.bundled import CONF, PHOTOS
+from fast_style.bundled import PHOTOS
 from fast_style.config import settings
-from fast_style.config.compose import (
-    as_user_error,
-    path_override,
-    register_resolvers,
-    style_override,
-)
-from fast_style.config.runs import what_it_holds
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
+from fast_style.config.paths import path_override, style_override
+from fast_style.config.run_folder import find_earlier_run
 from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
@@ -83,12 +79,10 @@ def run_demo(
     else:
         minutes = default_minutes(on_cuda) if minutes is None else minutes
         overrides += [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
-    register_resolvers()
     with as_user_error():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", overrides)
+        cfg = compose_config(overrides)
         settings.check(cfg)
-        held = what_it_holds(out, str(cfg.style.name))
+        held = find_earlier_run(out, str(cfg.style.name))
         if held and not overwrite:
             raise UserError(
                 f"{out} holds a run already ({held.name}): name another folder with -o, or replace "

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fast_style.bundled import CONF, PAINTINGS
 from fast_style.checkpoint import read_style, shipped_styles
-from fast_style.config.runs import follow_moves
+from fast_style.config.classes import follow_moves
 from fast_style.data.content import ContentData
 from fast_style.images import open_picture
 from fast_style.losses import PerceptualLoss

@@ -203,7 +203,7 @@ def test_names_that_a_term_cannot_have(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("{_target_:own_losses.Absent}", "own_losses.Absent is nothing that can be imported"),
+        ("{_target_:own_losses.Absent}", "own_losses.Absent cannot be imported"),
         ("{_target_:own_losses.Deviation,weight:1}", "loss.terms.mine.layer is missing"),
         ("{_target_:own_losses.Flicker,wait:1}", "did you mean loss.terms.mine.weight?"),
         ("{weight:1}", "loss.terms="),

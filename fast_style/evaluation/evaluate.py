@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fast_style.bundled import CONF, PAINTINGS, PHOTOS
+from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import StyleFile, find_style, read_style
-from fast_style.config.compose import as_user_error, register_resolvers
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
 from fast_style.data.content import CentreSquares
 from fast_style.devices import find_device
 from fast_style.errors import UserError
@@ -426,9 +426,8 @@ def _loss_recipe(trained: StyleFile, path: Path) -> dict[str, Any]:
 
 
 def _loss_named(name: str) -> dict[str, Any]:
-    register_resolvers()
-    with as_user_error(), initialize_config_dir(str(CONF), version_base="1.3"):
-        loss = compose("train", [f"loss={name}"]).loss
+    with as_user_error():
+        loss = compose_config([f"loss={name}"]).loss
         recipe = cast(dict[str, Any], OmegaConf.to_container(loss, resolve=True))
     recipe.pop("_target_")
     return recipe

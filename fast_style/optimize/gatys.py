@@ -14,17 +14,17 @@ from types import FrameType
 from typing import Literal
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from fast_style.bundled import CONF
 from fast_style.config import settings
-from fast_style.config.compose import as_user_error, register_resolvers, rewrite
-from fast_style.config.runs import buildable
+from fast_style.config.classes import check_arguments
+from fast_style.config.compose import compose_config
+from fast_style.config.messages import as_user_error
+from fast_style.config.paths import buildable, rewrite
 from fast_style.devices import available_memory, computes_in_bf16, find_device
 from fast_style.errors import UserError
 from fast_style.images import (
@@ -284,12 +284,10 @@ def load_loss(overrides: Sequence[str] = ()) -> PerceptualLoss:
                 f"'{override}' is no setting of the loss: give loss=vgg19, loss.style_weight=50 "
                 "and the like, as in training (fast-style train --help shows them all)"
             )
-    register_resolvers()
     with as_user_error():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["loss=vgg16", *rewrite(overrides)])
+        cfg = compose_config(["loss=vgg16", *rewrite(overrides)])
         settings.check(cfg, ["loss"])
-        settings.check_arguments(cfg.loss, "loss")
+        check_arguments(cfg.loss, "loss")
         return instantiate(buildable(cfg, "loss").loss)
 
 

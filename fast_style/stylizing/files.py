@@ -23,7 +23,7 @@ from fast_style.images import (
     nearest_suffix,
     open_picture,
     read_mark,
-    refusal,
+    refusal_by_suffix,
     resize_picture,
     save_picture,
 )
@@ -167,7 +167,7 @@ def _into_folder(
             continue
         pairs += [(path, out / path.relative_to(source)) for path in paths]
         for path in unreadable:
-            report(UserError(refusal(path)))
+            report(UserError(refusal_by_suffix(path)))
     return [
         (path, target if target.suffix.lower() in SAVE_SUFFIXES else target.with_suffix(".png"))
         for path, target in pairs

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from fast_style.config.runs import KNOWN
+from fast_style.config.resume import RUN_KEY
 from fast_style.files import replace_file
 
 
@@ -34,8 +34,8 @@ class DescribeRun(Callback):
     """Writes into each checkpoint what its run is.
 
     Args:
-        known: see `fast_style.config.runs.remember`. ``ended`` is added, and set once the run is
-            over.
+        known: see `fast_style.config.resume.describe_run`. ``ended`` is added, and set once
+            the run is over.
     """
 
     def __init__(self, known: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class DescribeRun(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[KNOWN] = dict(self.known)
+        checkpoint[RUN_KEY] = dict(self.known)
 
 
 class KeepOptimizerSettings(Callback):
