@@ -155,7 +155,7 @@ class Classes:
 
     allowed = "classes by name, as {mine: {_target_: my_module.MyLoss, weight: 1}}"
 
-    def takes(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, dict) and all(
             isinstance(part, dict) and isinstance(part.get("_target_"), str)
             for part in value.values()
