@@ -16,7 +16,8 @@ from fast_style.images import PendingPicture, start_download
 from fast_style.images.grain import tensor_grain, tiles_on
 from fast_style.networks import MARGIN
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
-from fast_style.networks.transformer import ImageTransformer, ToRGB, UpsampledConv
+from fast_style.networks.layers import ToRGB, UpsampledConv
+from fast_style.networks.transformer import ImageTransformer
 
 log = logging.getLogger(__name__)
 
