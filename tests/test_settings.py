@@ -23,7 +23,7 @@ from fast_style.config.setting_types import (
 )
 from fast_style.config.settings import TABLE, check, nearest
 from fast_style.errors import UserError
-from fast_style.optimize.gatys import load_loss
+from fast_style.optimize.files import load_loss
 
 Compose = Callable[..., DictConfig]
 
