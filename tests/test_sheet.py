@@ -250,7 +250,7 @@ def test_all_shipped_styles_by_default(tmp_path: Path, monkeypatch: pytest.Monke
         ([PHOTO, "--style", "rigid", "--strength", "0.5"], "trained for full strength alone"),
         ([PHOTO, "--device", "nonsense"], "'nonsense'"),
         ([PHOTO, "-o", "sheet.pdf"], "sheet.pdf does not say in which format"),
-        ([PHOTO, "-o", "sheet.pdf", "--device", "nonsense"], "sheet.pdf"),  # refused before any network is built
+        ([PHOTO, "-o", "sheet.pdf", "--device", "nonsense"], "sheet.pdf"),  # before the device
         ([PHOTO, "-o", "."], ". is a folder"),
         ([PHOTO, "-o", "text.jpg/sheet.png"], "text.jpg/sheet.png cannot be saved"),
         (["mine.png", "-o", "mine.png"], "mine.png is the photo itself"),
