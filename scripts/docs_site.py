@@ -20,9 +20,10 @@ LINK = re.compile(r"""(\]\(|<img src=")([^)"#\s]+)""")
 
 def on_config(config: Any) -> Any:
     """Add experiments and the API reference to the navigation."""
-    experiments = sorted(path.name for path in (ROOT / DOCS / "experiments").glob("*.md"))
+    names = {path.name for path in (ROOT / DOCS / "experiments").glob("*.md")}
+    experiments = sorted(names - {"index.md"})
     config["nav"] += [
-        {"Experiments": [f"experiments/{name}" for name in experiments]},
+        {"Experiments": [f"experiments/{name}" for name in ("index.md", *experiments)]},
         {"API reference": [{room: f"reference/{room}.md"} for room in rooms()]},
     ]
     return config
