@@ -58,13 +58,3 @@ def program(name: str = "fast-style") -> str:
     if script.is_file():
         return quote(script)
     return name if name != "fast-style" else f"{quote(sys.executable)} -m fast_style.cli"
-
-
-def with_program(text: str) -> str:
-    """A help text whose lines begin with ``fast-style``, with `program` in its place."""
-    called = program()
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if line.lstrip().startswith("fast-style "):
-            lines[number] = line.replace("fast-style ", f"{called} ", 1)
-    return "\n".join(lines)
