@@ -1,7 +1,6 @@
 """Bands of rows give what one pass of the network gives, however the picture is cut."""
 
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -18,14 +17,13 @@ from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
 from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.images.grain import with_grain
-from fast_style.networks.transformer import ImageTransformer, InstanceNorm
+from fast_style.networks.layers import InstanceNorm
+from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
+from fast_style.stylizing.band_layers import BandNorm, convolution_in_bands
 from fast_style.stylizing.bands import (
-    INPUTS_ON_CUDA,
     _as_input,
     _levels,
     _levels_on,
-    _Norm,
-    _reflected,
     layer_bytes,
     stylize_in_bands,
     stylized_bands,
@@ -133,7 +131,7 @@ def test_statistics_far_from_zero(dtype: torch.dtype) -> None:
     """In float32 the plain sum of squares has lost the variance here: 1 beside 1000 squared."""
     values = torch.randn(1, 3, 500, 40, generator=torch.Generator().manual_seed(0)).double()
     values = (values + torch.tensor([1000.0, -1000.0, 0.0]).view(1, 3, 1, 1)).to(dtype)
-    norm = _Norm(InstanceNorm(3), CPU, dtype)
+    norm = BandNorm(InstanceNorm(3), CPU, dtype)
     for _ in norm.measured(iter(values.split(7, dim=2))):
         pass
     exact = values.double()
@@ -152,15 +150,15 @@ def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(size: tuple[int, int],
 
 
 def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransformer) -> None:
-    convolution = cast(Any, network.encoder)[0][0]
+    first = network.plan.encoder[0]
     bands = list(_levels(noise(30, 40), 16, CPU))
 
     def convolved(inputs: int) -> Tensor:
         given = (_as_input(band, torch.float64, inputs) for band in bands)
-        conv = _reflected(convolution, CPU, torch.float64, inputs)
+        conv = convolution_in_bands(network, first, CPU, torch.float64, inputs)
         return torch.cat(list(conv(given)), dim=2)
 
-    torch.testing.assert_close(convolved(INPUTS_ON_CUDA), convolved(3), rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(convolved(TENSOR_CORE_CHANNELS), convolved(3), rtol=1e-12, atol=1e-9)
 
 
 @torch.no_grad()

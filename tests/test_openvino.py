@@ -19,7 +19,7 @@ WIDTHS = [(32, 64, 128), (16, 32, 64), (4, 8, 8)]  # conf/model's, and small one
 
 def compiled(network: ImageTransformer) -> CompiledTransformer:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return CompiledTransformer(weights, exactly=True)
+    return CompiledTransformer(weights, exactly=True, plan=network.plan)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

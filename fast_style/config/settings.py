@@ -79,6 +79,7 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "widths": ListOf(whole_number(1, 4096), 3),
             "residual_blocks": whole_number(0, 256),
             "adjustable": Boolean(),
+            "bottleneck": or_null(whole_number(1, 4096)),
         }
     },
     "data": {

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from fast_style.images.grain import tensor_grain, tiles_on
-from fast_style.networks.transformer import ImageTransformer, ToRGB, UpsampledConv
+from fast_style.networks.layers import ToRGB, UpsampledConv
+from fast_style.networks.transformer import ImageTransformer
 
 Value = TypeVar("Value")
 

@@ -90,7 +90,7 @@ class Stylizer:
 
             bf16 = not self._exactly and openvino.computes_in_bf16()
             self._compiled = openvino.CompiledTransformer(
-                self._style.weights, exactly=self._exactly
+                self._style.weights, self._exactly, self._style.plan
             )
             self.bytes_per_pixel = self._full_width * BYTES_IN_FLOAT32
             self.files_at_once = 1
