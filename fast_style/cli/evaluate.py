@@ -108,17 +108,17 @@ def evaluate(
         device=device,
     )
     with warnings_shown(), ShareBar() as bar:
-        data = evaluate(plan, out, bar.show)
+        found = evaluate(plan, out, lambda progress: bar.show(progress.done, progress.doing))
 
-    for checkpoint in data["checkpoints"]:
-        for size, found in checkpoint["sizes"].items():
-            line = f"{checkpoint['name']:20} {size:>5} px  total {found['losses']['total']:.2f}"
-            if "evaluations" in found:
-                reached = found["evaluations"]
-                reached = f"more than {evaluations}" if reached is None else f"{reached:g}"
+    for checkpoint in found.checkpoints:
+        for size, figures in checkpoint.sizes.items():
+            line = f"{checkpoint.name:20} {size:>5} px  total {figures.losses['total']:.2f}"
+            if figures.has_reference:
+                median = figures.evaluations
+                reached = f"more than {evaluations}" if median is None else f"{median:g}"
                 line += f", as L-BFGS after {reached} evaluations"
             click.echo(line)
     click.echo("\n" + click.format_filename(out / "index.html"))
-    if not data["complete"]:
+    if not found.complete:
         click.echo("fast-style: stopped; this is what was measured so far", err=True)
         sys.exit(INTERRUPTED)

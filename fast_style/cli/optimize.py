@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from fast_style.cli.interrupts import stop_requests
 from fast_style.cli.options import (
     FILE,
     MAX_SIDE,
@@ -18,6 +19,7 @@ from fast_style.cli.options import (
     size_option,
 )
 from fast_style.cli.output import warnings_shown
+from fast_style.cli.progress import ShareBar
 
 
 @click.command(
@@ -93,22 +95,20 @@ def optimize(
     so far.
     """
     started = time.monotonic()
-    from fast_style.optimize.gatys import optimize_file
+    from fast_style.optimize.files import PreparedTask, Task
+    from fast_style.optimize.pyramid import Progress, Settings
 
+    settings = Settings(size, style_size, optimizer, iterations, seed)
     with warnings_shown():
-        losses = optimize_file(
-            photo,
-            painting,
-            out,
-            size,
-            style_size,
-            start,
-            optimizer,
-            iterations,
-            seed,
-            device,
-            loss,
-            log,
-        )
+        task = PreparedTask(Task(photo, painting, out, settings, start, device, loss, log))
+        with stop_requests("evaluation") as requests, ShareBar(always=True) as bar:
+
+            def watch(progress: Progress) -> bool:
+                names = ("total", "content", "style")
+                figures = ", ".join(f"{name} {progress.losses[name]:.3f}" for name in names)
+                bar.show(progress.done, f"{progress.side} px, {figures}")
+                return bool(requests)
+
+            losses = task.run(watch)
     shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ("content", "style"))
     click.echo(f"{click.format_filename(out)}: {shown}, in {time.monotonic() - started:.0f} s")
