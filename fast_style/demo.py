@@ -69,13 +69,67 @@ def run_demo(
         UserError: for whatever the user got wrong, before training starts.
     """
     shown = [(path, _open_shown(path)) for path in [*photos, *find_pictures(PHOTOS)]]
-    on_cuda = has_cuda()
-    length = _length(steps, default_minutes(on_cuda) if minutes is None else minutes)
-    overrides = [*recipe(on_cuda, content), *length, style_override(style), f"seed={seed}"]
-    with as_user_error():
-        cfg = _compose(out, overrides, overwrite)
-        result = train(cfg)
+    cfg = configure(out, style, content, steps, minutes, seed, overwrite)
+    result = train_demo(cfg)
     return _stylize_and_show(cfg, result, shown, out)
+
+
+def configure(
+    out: Path,
+    style: str = "stained-glass",
+    content: Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> DictConfig:
+    """Compose and check the configuration of a demo's training, and make its folder.
+
+    Args:
+        out, style, content, steps, minutes, seed, overwrite: see `run_demo`.
+
+    Raises:
+        UserError: for whatever the user got wrong.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
+    on_cuda = has_cuda()
+    if steps is None:
+        minutes = default_minutes(on_cuda) if minutes is None else minutes
+        length = [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
+    else:
+        length = [f"trainer.max_steps={steps}"]
+    cfg = compose_config(
+        [
+            *recipe(on_cuda, content),
+            *length,
+            style_override(style),
+            f"seed={seed}",
+            path_override("output_dir", out.absolute()),
+            f"overwrite={str(overwrite).lower()}",
+        ]
+    )
+    with as_user_error():
+        settings.check(cfg)
+    earlier = find_earlier_run(out, str(cfg.style.name))
+    if earlier and not overwrite:
+        raise UserError(
+            f"{out} holds a run already ({earlier.name}): name another folder with -o, or replace "
+            "it with --overwrite"
+        )
+    return cfg
+
+
+def train_demo(cfg: DictConfig) -> TrainingResult:
+    """Train the network of a configuration from `configure`.
+
+    Raises:
+        UserError: for whatever the user got wrong, before training starts.
+    """
+    with as_user_error():
+        return train(cfg)
 
 
 def has_cuda() -> bool:
@@ -118,35 +172,6 @@ def _open_shown(path: Path) -> Image.Image:
             f"and each side needs {ImageTransformer.MIN_SIDE} px; give another photo"
         )
     return photo
-
-
-def _length(steps: int | None, minutes: float) -> list[str]:
-    if steps is not None:
-        return [f"trainer.max_steps={steps}"]
-    return [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
-
-
-def _compose(out: Path, overrides: Sequence[str], overwrite: bool) -> DictConfig:
-    """Compose and check the configuration, and make the folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
-    cfg = compose_config(
-        [
-            *overrides,
-            path_override("output_dir", out.absolute()),
-            f"overwrite={str(overwrite).lower()}",
-        ]
-    )
-    settings.check(cfg)
-    earlier = find_earlier_run(out, str(cfg.style.name))
-    if earlier and not overwrite:
-        raise UserError(
-            f"{out} holds a run already ({earlier.name}): name another folder with -o, or replace "
-            "it with --overwrite"
-        )
-    return cfg
 
 
 def _stylize_and_show(

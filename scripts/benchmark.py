@@ -1002,13 +1002,8 @@ def _our_training(
     from fast_style.bundled import CONF
     from fast_style.config.compose import register_resolvers
     from fast_style.devices import tune_for
-    from fast_style.losses import (
-        _Products,
-        content_loss,
-        gram_matrix,
-        style_loss,
-        total_variation,
-    )
+    from fast_style.losses import content_loss, gram_matrix, style_loss, total_variation
+    from fast_style.losses.functional import FeatureProducts
     from fast_style.networks import operations
     from fast_style.networks.cuda_graphs import CudaRecorder
     from fast_style.training.module import StyleTransfer
@@ -1037,7 +1032,7 @@ def _our_training(
         for name, weight in list(loss.vgg.named_buffers()):
             loss.vgg.register_buffer(name, weight.contiguous(), persistent=False)
     if candidate == "Gram matrices by autograd":
-        _Products.apply = lambda flat: flat.float() @ flat.float().mT
+        FeatureProducts.apply = lambda flat: flat.float() @ flat.float().mT
 
     if candidate == PYTORCHS_MARGINS:
         operations._Padding.apply = lambda x, margin, skipped: F.pad(
@@ -1047,24 +1042,27 @@ def _our_training(
         network.compile()
         loss.vgg.compile()
 
+    terms = loss.image_terms
+
     def in_one_pass(
         stylized: torch.Tensor, photos: torch.Tensor, strength: float
     ) -> dict[str, torch.Tensor]:
         features = loss.vgg(torch.cat([stylized, photos]))
         content = [
             content_loss(features[layer][: len(photos)], features[layer][len(photos) :].detach())
-            for layer in loss.content_layers
+            for layer in terms["content"].layers
         ]
         style = [
             style_loss(
-                gram_matrix(features[layer][: len(photos)]), loss.get_buffer(f"gram_{layer}")
+                gram_matrix(features[layer][: len(photos)]),
+                terms["style"].get_buffer(f"gram_{layer}"),
             )
-            for layer in loss.style_layers
+            for layer in terms["style"].layers
         ]
         total = (
-            loss.content_weight * sum(content) / len(content)
-            + loss.style_weight * sum(style) / len(style)
-            + loss.tv_weight * total_variation(stylized)
+            terms["content"].weight * sum(content) / len(content)
+            + terms["style"].weight * sum(style) / len(style)
+            + terms["tv"].weight * total_variation(stylized)
         )
         return {"total": total}
 

@@ -10,6 +10,7 @@ import fast_style  # noqa: F401  # ahead of PyTorch, which reads what it sets
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -19,13 +20,16 @@ from typing import Any
 import absl.logging
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision import models
+from training_runs import TINY, Train, done, picture
 
+from fast_style.cli import main
 from fast_style.config.compose import compose_config
 from fast_style.devices import usable_cores
 from fast_style.networks import kernels
@@ -123,6 +127,30 @@ def bomb(tmp_path: Path) -> Callable[[Path, bool], Path]:
         return target
 
     return write
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Train]:
+    """Runs `fast-style train` in this process, in a folder that holds a.png and b.png."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # restored afterwards
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level  # Hydra changes both
+    yield lambda *given: CliRunner().invoke(main, ["train", *given])
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two steps, whose painting is a.png beside it. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    picture(folder / "a.png")
+    given = [*TINY, f"style={folder}/a.png", f"output_dir={folder}/run"]
+    done(CliRunner().invoke(main, ["train", *given]))
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from fast_style.config.setting_types import (
     AnyOf,
     Boolean,
     Choice,
+    Classes,
     Exactly,
     ListOf,
     Number,
@@ -75,6 +76,8 @@ def ends(setting: Setting) -> Iterator[Any]:
         yield setting.value
     elif isinstance(setting, Boolean):
         yield from (True, False)
+    elif isinstance(setting, Classes):
+        yield from ({}, {"a": {"_target_": "b.C"}})
     else:
         yield "a name: ${{}}, 'it\"s' 1e5".replace("${{}}", "Ünï")
 

@@ -1,4 +1,4 @@
-"""Which file goes where, and that no picture of the user's is lost on the way."""
+"""Each file goes to the right place, and no picture of the user's is lost."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageChops
 
 from fast_style.errors import UserError
+from fast_style.images import PendingPicture
 from fast_style.stylizing.files import Job, stylize_files
 from fast_style.stylizing.files import plan_files as plan_of_styles
-from fast_style.stylizing.stylizer import Fetch
 
 
 class Reported(list[UserError]):
-    """Collects what is reported, and expects nothing more than was looked at."""
+    """Collects what is reported."""
 
     def sentence(self) -> str:
         assert len(self) == 1
@@ -36,7 +36,7 @@ def picture(path: Path, size: tuple[int, int] = (24, 20)) -> Path:
 def plan_files(
     sources: list[Path], out: Path, report: Callable[[UserError], None], style: str = "wave"
 ) -> list[tuple[Path, Path]]:
-    """Sources and targets in one style."""
+    """Plan for one style, and return sources with their targets."""
     (jobs,) = plan_of_styles(sources, out, [Path(f"{style}.safetensors")], report)
     return [(job.source, job.target) for job in jobs]
 
@@ -45,7 +45,7 @@ def jobs(pairs: Sequence[tuple[Path, Path]]) -> list[Job]:
     return [Job(source, target, "a mark") for source, target in pairs]
 
 
-def inverting(photo: Image.Image) -> Fetch:
+def inverting(photo: Image.Image) -> PendingPicture:
     return partial(ImageChops.invert, photo)
 
 
@@ -162,7 +162,7 @@ def run(
     settings: str = "",
     report: Callable[[UserError], object] = lambda error: pytest.fail(str(error)),
 ) -> list[Path]:
-    """Plan and write; the files that were written."""
+    """Plan and write, and return the files that were written."""
     files = [Path(f"{style}.safetensors") for style in styles or ("wave",)]
     (*all_jobs,) = plan_of_styles(sources, out, files, report, settings)
     for own in all_jobs:
@@ -218,7 +218,7 @@ def test_a_file_that_is_named_is_replaced_with_a_word(
     assert run([photo], mine) == [mine]
     assert caplog.messages == [f"{mine} was there before and is replaced"]
     caplog.clear()
-    assert run([photo], mine) == [mine]  # it wrote that one itself
+    assert run([photo], mine) == [mine]  # the first run wrote that file itself
     assert caplog.messages == []
 
 
@@ -261,7 +261,7 @@ def test_files_that_are_taken_for_pictures_are_named(tmp_path: Path, reported: R
 
 
 def test_memory_that_does_not_suffice_ends_no_batch(tmp_path: Path) -> None:
-    def begin(photo: Image.Image) -> Fetch:
+    def begin(photo: Image.Image) -> PendingPicture:
         if photo.width == 90:
             raise MemoryError
         if photo.width == 80:
@@ -369,7 +369,7 @@ def test_a_file_is_scaled_and_then_stylized(
 ) -> None:
     photo, seen = picture(tmp_path / "a.png"), []
 
-    def noting(picture: Image.Image) -> Fetch:
+    def noting(picture: Image.Image) -> PendingPicture:
         seen.append(picture.size)
         return inverting(picture)
 
@@ -381,7 +381,7 @@ def test_a_file_is_scaled_and_then_stylized(
 
 
 def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
-    def refuse(picture: Image.Image) -> Fetch:
+    def refuse(picture: Image.Image) -> PendingPicture:
         raise UserError("too small")
 
     photo = picture(tmp_path / "a.png")
@@ -391,7 +391,7 @@ def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
-    def refuse_the_wide(photo: Image.Image) -> Fetch:
+    def refuse_the_wide(photo: Image.Image) -> PendingPicture:
         if photo.width == 90:
             raise UserError("too wide")
         return inverting(photo)
@@ -416,7 +416,7 @@ def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
     pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(9)]
     outcomes = stylize_files(inverting, jobs(pairs), None, at_once)
     assert next(outcomes) is None
-    for source, _ in pairs[2 * at_once + 1 :]:  # the rest are to be written or read by now
+    for source, _ in pairs[2 * at_once + 1 :]:  # the others are written or read by now
         source.unlink()
     found = [error is None for error in outcomes]
     assert found == [True] * (2 * at_once) + [False] * (8 - 2 * at_once)
@@ -425,9 +425,9 @@ def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
 def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> None:
     together = Barrier(3, timeout=60)
 
-    def begin(photo: Image.Image) -> Fetch:
+    def begin(photo: Image.Image) -> PendingPicture:
         def fetch() -> Image.Image:
-            together.wait()  # fails unless three are here at the same time
+            together.wait()  # fails unless three threads wait at the same time
             return ImageChops.invert(photo)
 
         return fetch
@@ -438,7 +438,7 @@ def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> Non
 
 
 def test_an_interruption_leaves_whole_pictures_alone(tmp_path: Path) -> None:
-    def interrupted(photo: Image.Image) -> Fetch:
+    def interrupted(photo: Image.Image) -> PendingPicture:
         if photo.width == 30:
             raise KeyboardInterrupt
         return inverting(photo)
