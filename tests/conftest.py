@@ -21,6 +21,7 @@ import absl.logging
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command_line import noise
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
@@ -29,10 +30,12 @@ from torch.utils._pytree import tree_leaves
 from torchvision import models
 from training_runs import TINY, Train, done, picture
 
+from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.cli import main
 from fast_style.config.compose import compose_config
 from fast_style.devices import usable_cores
 from fast_style.networks import kernels
+from fast_style.networks.transformer import ImageTransformer
 
 # Processes of pytest -n share the cores, and so do the programs that they start.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -127,6 +130,23 @@ def bomb(tmp_path: Path) -> Callable[[Path, bool], Path]:
         return target
 
     return write
+
+
+@pytest.fixture(scope="session")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained style with a tiny network of random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
+    save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 80 x 60 px."""
+    path = tmp_path / "photo.jpg"
+    noise(80, 60).save(path)
+    return path
 
 
 @pytest.fixture
