@@ -128,7 +128,7 @@ class OpenVinoEngine:
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
     def free_memory(self) -> None:
-        pass  # compiled networks are small and share memory with what comes next
+        pass  # what is kept is small beside a picture that does not fit
 
     def _paint(self, photo: Array) -> Array | None:
         height, width, _ = photo.shape
