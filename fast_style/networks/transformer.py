@@ -119,6 +119,15 @@ class ImageTransformer(nn.Module):
         opacity = strength.float() if isinstance(strength, Tensor) else strength
         return torch.lerp(photos, painted.to(photos.dtype), opacity)
 
+    def derive_kernels(self) -> None:
+        """Compute the kernels of the last layers once, not for each picture.
+
+        Afterwards the network must stay on its device, in its dtype, and with its weights.
+        """
+        for layer in self.plan.decoder:
+            cast(UpsampledConv, self.get_submodule(layer.name)).derive_kernel()
+        self.to_rgb.derive_kernel()
+
     def _cut(self, x: Tensor, photos: Tensor, margin: int) -> Tensor:
         """The last layer's input without the photo's margin, except what the kernel reads there.
 
