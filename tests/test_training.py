@@ -28,7 +28,7 @@ from torch import Tensor
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.cli import main
-from fast_style.data.content import CentreSquares
+from fast_style.data.datasets import CentreSquares
 from fast_style.devices import computes_in_bf16
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts

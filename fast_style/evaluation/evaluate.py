@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import find_style, read_style
-from fast_style.data.content import CentreSquares
+from fast_style.data.datasets import CentreSquares
 from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
