@@ -28,6 +28,7 @@ from fast_style.images import (
     resize_picture,
     save_picture,
 )
+from fast_style.images.writing import SAVE_FORMATS
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,28 @@ class Job:
     mark: str
 
 
+@dataclass(frozen=True)
+class Placing:
+    """Which files folders stand for, and what else decides on the names of stylized ones.
+
+    Args:
+        recursive: whether a folder stands for the pictures in the folders below, too.
+        suffix: suffix of all stylized pictures; None for that of each picture.
+        base: folder whose tree is kept for the pictures in it; None to keep names only.
+    """
+
+    recursive: bool = True
+    suffix: str | None = None
+    base: Path | None = None
+
+
 def plan_files(
     sources: Sequence[Path],
     out: Path,
     styles: Sequence[Path],
     report: Report,
     settings: str = "",
+    placing: Placing = Placing(),
 ) -> list[list[Job]]:
     """Choose the file that each picture's stylized version goes to, in each style.
 
@@ -72,18 +89,20 @@ def plan_files(
         styles: files of the styles.
         report: told about each source that cannot be used.
         settings: text for everything else that changes what is made from a source.
+        placing: see there.
 
     Returns:
         The jobs of each style.
 
     Raises:
         UserError: if ``out`` is a file and there are several pictures to write, or if its name has
-            the suffix of a picture format that cannot be written.
+            the suffix of a picture format that cannot be written or is not the one of ``placing``.
     """
     if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
+        _check_format(out, placing)
         return [_plan_single_file(sources, out, styles, report, settings)]
     _check_folder(out)
-    pairs = _pair_with_targets(sources, out, report)
+    pairs = _pair_with_targets(sources, out, report, placing)
     targets = _FreeTargets(_identities(source for source, _ in pairs), report)
     plan = []
     for style, name in zip(styles, _distinct_names(styles), strict=True):
@@ -112,6 +131,27 @@ def _plan_single_file(
     return [job]
 
 
+def is_done(job: Job, style: Path) -> bool:
+    """Return whether an earlier run did a job, and the picture and the style are older than that.
+
+    Args:
+        job: a job from `plan_files`.
+        style: file of the style.
+    """
+    try:
+        changed = max(path.stat().st_mtime_ns for path in (job.source, style))
+        return job.target.stat().st_mtime_ns >= changed and read_mark(job.target) == job.mark
+    except OSError:
+        return False
+
+
+def _check_format(out: Path, placing: Placing) -> None:
+    if placing.suffix and SAVE_FORMATS[placing.suffix] != SAVE_FORMATS.get(out.suffix.lower()):
+        raise UserError(
+            f"{out} does not end in {placing.suffix}, the format to write: name one of the two"
+        )
+
+
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
@@ -125,39 +165,47 @@ def _mark(source: Path, style: Path, settings: str) -> str:
 
 
 def _pair_with_targets(
-    sources: Iterable[Path], out: Path, report: Report
+    sources: Iterable[Path], out: Path, report: Report, placing: Placing
 ) -> list[tuple[Path, Path]]:
     """Pair each picture with the file of its own name in ``out``, in a format that is written."""
     pairs = []
     for source in sources:
         if source.is_dir():
-            found = _pictures_in(source, out, report)
+            found = _pictures_in(source, out, report, placing.recursive)
             pairs += [(path, out / path.relative_to(source)) for path in found]
         else:
-            pairs.append((source, out / source.name))
-    return [
-        (path, target if target.suffix.lower() in SAVE_SUFFIXES else target.with_suffix(".png"))
-        for path, target in pairs
-    ]
+            below = source.relative_to(placing.base) if placing.base else source.name
+            pairs.append((source, out / below))
+    return [(path, target.with_suffix(_written_suffix(path, placing))) for path, target in pairs]
 
 
-def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
+def _written_suffix(source: Path, placing: Placing) -> str:
+    own = source.suffix if source.suffix.lower() in SAVE_SUFFIXES else ".png"
+    return placing.suffix or own
+
+
+def _pictures_in(folder: Path, out: Path, report: Report, recursive: bool) -> list[Path]:
     """List a folder without the results of an earlier run, if ``out`` is inside it."""
     try:
-        pictures, unreadable = list_folder(folder)
-        written = out.resolve()
-        if folder.resolve() in written.parents:
-            pictures = [path for path in pictures if written not in path.resolve().parents]
+        pictures, unreadable = list_folder(folder, recursive)
+        if folder.resolve() in out.resolve().parents:
+            pictures = outside(out, pictures)
             if not pictures:
                 raise UserError(
                     f"{folder} holds no pictures except those in {out}: name a folder of photos"
                 )
     except UserError as error:
-        report(error)
+        report(UserError(str(error), folder))
         return []
     for path in unreadable:
-        report(UserError(refusal_by_suffix(path)))
+        report(UserError(refusal_by_suffix(path), path))
     return pictures
+
+
+def outside(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """Return the paths that are not in a folder."""
+    real = folder.resolve()
+    return [path for path in paths if real not in path.resolve().parents]
 
 
 def _distinct_names(styles: Sequence[Path]) -> list[str]:
@@ -202,7 +250,10 @@ class _FreeTargets:
         if not self._is_original(job.target):
             return False
         self.report(
-            UserError(f"{job.source} stylized would replace the picture {job.target}: change -o")
+            UserError(
+                f"{job.source} stylized would replace the picture {job.target}: change -o",
+                job.source,
+            )
         )
         return True
 
