@@ -1117,7 +1117,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
         flat = x.view(number, channels, height * width)
         return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
 
-    kernels.AVAILABLE = False  # ours would serve its VGG, too
+    kernels.serving.AVAILABLE = False  # ours would serve its VGG, too
     network = _plain_network().to(device)
     vgg = VGGFeatures("vgg16", STYLE_LAYERS, "bundled").to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
