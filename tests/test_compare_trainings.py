@@ -1,6 +1,5 @@
 """Variants of training are compared by whole trainings, each done once."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from compare_trainings import main
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.evaluation.evaluate import Plan, evaluate
@@ -16,7 +16,6 @@ from fast_style.images import open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "compare_trainings.py"
-MAIN = runpy.run_path(str(SCRIPT))["main"]
 
 # As short as a training gets.
 TINY = (
@@ -30,7 +29,7 @@ RECIPE = {
 
 
 def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(MAIN, [*map(str, arguments)])
+    result = CliRunner().invoke(main, [*map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -80,7 +79,8 @@ def test_only_what_is_missing_is_trained_and_all_is_measured(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("variant", ["no colon", ": steps=1"])
 def test_a_variant_needs_a_name(tmp_path: Path, variant: str) -> None:
-    command = [sys.executable, SCRIPT, variant, "--painting", "stained-glass", "-o", tmp_path]
+    command: list[str | Path] = [sys.executable, SCRIPT, variant, "-o", tmp_path]
+    command += ["--painting", "stained-glass"]
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "write a name, a colon" in refused.stderr
