@@ -16,7 +16,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from test_training_module import TINY, assert_equal, fit
 
 from fast_style.checkpoint import load_style
-from fast_style.data.content import ContentData, PhotoFolder
+from fast_style.data.content import ContentData
+from fast_style.data.datasets import PhotoFolder
 from fast_style.errors import UserError
 from fast_style.training.divergence import StopWhereDiverged
 from fast_style.training.module import StyleTransfer

@@ -3,7 +3,7 @@
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -186,15 +186,24 @@ def floors() -> dict[str, int]:
     return {room: -int(top) for top, room in found}
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(text(path))):
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (name.split(".")[1] for name in names if name.startswith("fast_style."))
+class _Imports(ast.NodeVisitor):
+    """Collects the rooms that a module imports, except for types alone."""
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._add(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self._add(f"{node.module}.{alias.name}" for alias in node.names)
+
+    def _add(self, names: Iterable[str]) -> None:
+        self.rooms |= {name.split(".")[1] for name in names if name.startswith("fast_style.")}
 
 
 def test_imports_go_down_the_floor_plan() -> None:
@@ -205,7 +214,9 @@ def test_imports_go_down_the_floor_plan() -> None:
     assert set(floor) == inside
     for path in package.rglob("*.py"):
         room = path.relative_to(package).parts[0].removesuffix(".py")
-        for other in set(imported_rooms(path)) & inside - {room} if room in inside else ():
+        imports = _Imports()
+        imports.visit(ast.parse(text(path)))
+        for other in imports.rooms & inside - {room} if room in inside else ():
             assert floor[other] < floor[room], f"{path}: {room} imports {other}"
 
 
@@ -215,6 +226,7 @@ def test_scripts_know_their_options() -> None:
         if script is None:
             continue
         path = ROOT / script
-        known = "\n".join(map(text, sorted(path.rglob("*.py")) if path.is_dir() else [path]))
+        packages = path.parent.glob("*/**/*.py")  # which the script may import
+        known = "\n".join(map(text, (path, *packages)))
         for option in (word for word in words if word.startswith("--")):
             assert f'"{option}"' in known, f"{page}: {script} {option}"

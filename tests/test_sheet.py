@@ -235,9 +235,17 @@ def test_all_shipped_styles_by_default(tmp_path: Path, monkeypatch: pytest.Monke
     result = draw(PHOTO, "--size", "64")
     assert result.exit_code == 0, result.output
     photo = resize_picture(open_picture(PHOTO), 64)
+    names = shipped_styles()
     sheet = open_picture(Path("sheet.png"))
-    for name in shipped_styles():
-        assert len(found(sheet, Stylizer(name)(photo))) == 1
+    unpainted = captioned_grid([(photo, caption) for caption in ("photo", *names)], columns=3)
+    first, *places = found(unpainted, photo)
+    for left, top in places:
+        box = (left, top, left + photo.width, top + photo.height)
+        unpainted.paste(sheet.crop(box), box)
+    assert sheet.tobytes() == unpainted.tobytes()  # the photo, and every caption in its place
+    assert found(sheet, photo) == [first]
+    for number in (0, -1):
+        assert found(sheet, Stylizer(names[number])(photo)) == [places[number]]
 
 
 @pytest.mark.parametrize(

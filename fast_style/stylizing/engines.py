@@ -105,7 +105,7 @@ class OpenVinoEngine:
 
         bf16 = not exactly and openvino.computes_in_bf16()
         self.precision = "bfloat16" if bf16 else "float32"
-        self._bytes_per_pixel = style.config["widths"][0] * BYTES_PER_VALUE
+        self._bytes_per_pixel = style.plan.encoder[0].outputs * BYTES_PER_VALUE
         self._network = openvino.CompiledTransformer(style.weights, exactly, style.plan)
 
     def start(self, photo: Image.Image) -> PendingPicture | None:
