@@ -1,4 +1,4 @@
-"""The kernels' common ground: their operations in PyTorch, the size of their tiles, their launch."""
+"""Shared by all kernels: their operations in PyTorch, the size of their tiles, and their launch."""
 
 from collections.abc import Callable
 from typing import Any
