@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from fast_style.bundled import PHOTOS
 from fast_style.config import settings
 from fast_style.config.compose import compose_config
 from fast_style.config.messages import as_user_error
-from fast_style.config.paths import path_override, style_override
+from fast_style.config.paths import painting_file, path_override, style_override
 from fast_style.config.run_folder import find_earlier_run
 from fast_style.devices import find_device
 from fast_style.errors import UserError
+from fast_style.files import numbered
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.sheet import before_after_sheet
@@ -69,13 +69,67 @@ def run_demo(
         UserError: for whatever the user got wrong, before training starts.
     """
     shown = [(path, _open_shown(path)) for path in [*photos, *find_pictures(PHOTOS)]]
-    on_cuda = has_cuda()
-    length = _length(steps, default_minutes(on_cuda) if minutes is None else minutes)
-    overrides = [*recipe(on_cuda, content), *length, style_override(style), f"seed={seed}"]
-    with as_user_error():
-        cfg = _compose(out, overrides, overwrite)
-        result = train(cfg)
+    cfg = configure(out, style, content, steps, minutes, seed, overwrite)
+    result = train_demo(cfg)
     return _stylize_and_show(cfg, result, shown, out)
+
+
+def configure(
+    out: Path,
+    style: str = "stained-glass",
+    content: Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> DictConfig:
+    """Compose and check the configuration of a demo's training, and make its folder.
+
+    Args:
+        out, style, content, steps, minutes, seed, overwrite: see `run_demo`.
+
+    Raises:
+        UserError: for whatever the user got wrong.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
+    on_cuda = has_cuda()
+    if steps is None:
+        minutes = default_minutes(on_cuda) if minutes is None else minutes
+        length = [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
+    else:
+        length = [f"trainer.max_steps={steps}"]
+    cfg = compose_config(
+        [
+            *recipe(on_cuda, content),
+            *length,
+            style_override(style),
+            f"seed={seed}",
+            path_override("output_dir", out.absolute()),
+            f"overwrite={str(overwrite).lower()}",
+        ]
+    )
+    with as_user_error():
+        settings.check(cfg)
+    earlier = find_earlier_run(out, str(cfg.style.name))
+    if earlier and not overwrite:
+        raise UserError(
+            f"{out} holds a run already ({earlier.name}): name another folder with -o, or replace "
+            "it with --overwrite"
+        )
+    return cfg
+
+
+def train_demo(cfg: DictConfig) -> TrainingResult:
+    """Train the network of a configuration from `configure`.
+
+    Raises:
+        UserError: for whatever the user got wrong, before training starts.
+    """
+    with as_user_error():
+        return train(cfg)
 
 
 def has_cuda() -> bool:
@@ -120,35 +174,6 @@ def _open_shown(path: Path) -> Image.Image:
     return photo
 
 
-def _length(steps: int | None, minutes: float) -> list[str]:
-    if steps is not None:
-        return [f"trainer.max_steps={steps}"]
-    return [f"callbacks.schedule.minutes={minutes}", "trainer.max_steps=-1"]
-
-
-def _compose(out: Path, overrides: Sequence[str], overwrite: bool) -> DictConfig:
-    """Compose and check the configuration, and make the folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made ({error.strerror}): name another folder") from error
-    cfg = compose_config(
-        [
-            *overrides,
-            path_override("output_dir", out.absolute()),
-            f"overwrite={str(overwrite).lower()}",
-        ]
-    )
-    settings.check(cfg)
-    earlier = find_earlier_run(out, str(cfg.style.name))
-    if earlier and not overwrite:
-        raise UserError(
-            f"{out} holds a run already ({earlier.name}): name another folder with -o, or replace "
-            "it with --overwrite"
-        )
-    return cfg
-
-
 def _stylize_and_show(
     cfg: DictConfig, result: TrainingResult, shown: Sequence[tuple[Path, Image.Image]], out: Path
 ) -> Demo:
@@ -158,21 +183,14 @@ def _stylize_and_show(
     pairs: list[tuple[Image.Image, Image.Image]] = []
     for path, photo in shown:
         stylized = stylizer(photo)
-        target = _unused(out, path.stem, stylizer.name, pictures)
+        # Two photos of the same name get different files.
+        names = (out / f"{stem}-{stylizer.name}.jpg" for stem in numbered(path.stem))
+        target = next(name for name in names if name not in pictures)
         save_picture(stylized, target)
         pictures.append(target)
         pairs.append((photo, stylized))
     caption = f"{stylizer.name}\n{result.steps} steps, {result.seconds / 60:.1f} minutes"
-    painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
+    painting = open_picture(painting_file(cfg.style.image))
     sheet = out / "sheet.jpg"
     save_picture(before_after_sheet(painting, caption, pairs[:MAX_ON_SHEET]), sheet)
     return Demo(result, sheet, pictures)
-
-
-def _unused(out: Path, photo: str, style: str, taken: Sequence[Path]) -> Path:
-    """A file for a stylized photo. Two photos of the same name get different ones."""
-    target, number = out / f"{photo}-{style}.jpg", 2
-    while target in taken:
-        target = out / f"{photo}-{number}-{style}.jpg"
-        number += 1
-    return target

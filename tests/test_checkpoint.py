@@ -1,4 +1,4 @@
-"""Trained networks in files: what comes back, and what strangers' files cannot do."""
+"""Trained networks come back from files as they were, and a stranger's file can do no harm."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def rewrite(path: Path, drop: str | None = None, **metadata: str) -> None:
 
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
-    """Files cannot grow beyond ``limit`` bytes."""
+    """Let files grow no further than ``limit`` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
@@ -181,7 +181,7 @@ def test_a_file_of_no_numbers_is_refused(saved: Path) -> None:
 
 def test_a_write_replaces_the_old_file_in_one_go(style: TrainedStyle, saved: Path) -> None:
     before = saved.read_bytes()
-    with saved.open("rb") as reader:  # somebody is reading meanwhile
+    with saved.open("rb") as reader:  # a reader has it open
         style.name = "another"
         save_style(style, saved)
         assert reader.read() == before
@@ -283,8 +283,8 @@ def test_nothing_is_executed(
 
 
 def test_a_flipped_byte_is_noticed(saved: Path) -> None:
-    """Anywhere, be it in a weight, in the recipe or in the checksum; but for the checksum's own
-    name, without which the file counts as one of before there were any."""
+    """A change in a weight, in the recipe or in the checksum is noticed. Only the checksum's key is
+    not covered: a file without it counts as an old one."""
     content = saved.read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")
     name = content.index(b'"sha256"')
@@ -391,7 +391,7 @@ def test_metadata_naming_an_impossible_network(saved: Path, network: Any) -> Non
 
 
 def test_a_large_network_is_refused_without_being_built(saved: Path) -> None:
-    # 256 blocks of 4096 channels are 309 GB in float32: as tensors they would not fit.
+    # 256 blocks of 4096 channels take 309 GB in float32.
     rewrite(saved, network=json.dumps({"widths": [4096] * 3, "residual_blocks": 256}))
     with pytest.raises(UserError, match="does not hold the network"):
         load_style(saved)

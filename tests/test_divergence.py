@@ -16,7 +16,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from test_training_module import TINY, assert_equal, fit
 
 from fast_style.checkpoint import load_style
-from fast_style.data.content import ContentData, PhotoFolder
+from fast_style.data.content import ContentData
+from fast_style.data.datasets import PhotoFolder
 from fast_style.errors import UserError
 from fast_style.training.divergence import StopWhereDiverged
 from fast_style.training.module import StyleTransfer
@@ -119,7 +120,7 @@ def test_weights_that_are_no_numbers_are_not_saved(compose: Compose, tmp_path: P
 
 def test_a_loss_that_explodes_ends_the_run(compose: Compose) -> None:
     def explode(module: StyleTransfer) -> None:
-        module.loss.content_weight *= 1e6
+        module.loss.image_terms["content"].weight *= 1e6
 
     with pytest.raises(UserError, match=r"diverged: the loss of step [34] is \d+, on dead leaves"):
         fit(compose, callbacks=[Before(3, explode), StopWhereDiverged()])

@@ -132,7 +132,7 @@ def test_the_total_is_the_papers_formulas_in_float64(photo: Tensor, loss: Percep
     x = seen[-1].double()
     down, across = x.diff(dim=2), x.diff(dim=3)
     tv = (down**2).mean() + (across**2).mean()
-    total = content + loss.style_weight * style + loss.tv_weight * tv
+    total = content + loss.terms["style"].weight * style + loss.terms["tv"].weight * tv
     assert found["content"] == pytest.approx(float(content), rel=1e-4)
     assert found["style"] == pytest.approx(float(style), rel=1e-4)
     assert found["tv"] == pytest.approx(float(tv), rel=1e-4)

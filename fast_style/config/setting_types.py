@@ -150,6 +150,19 @@ class AnyOf:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Classes by name, each a mapping of ``_target_`` and arguments. Arguments are not checked."""
+
+    allowed = "classes by name, as {mine: {_target_: my_module.MyLoss, weight: 1}}"
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(part, dict) and isinstance(part.get("_target_"), str)
+            for part in value.values()
+        )
+
+
+@dataclass(frozen=True)
 class Exactly:
     """A single value.
 

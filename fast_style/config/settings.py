@@ -18,6 +18,7 @@ from fast_style.config.setting_types import (
     AnyOf,
     Boolean,
     Choice,
+    Classes,
     Exactly,
     FileName,
     ListOf,
@@ -109,6 +110,7 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "tv_weight": WEIGHT,
             "stability_weight": WEIGHT,
             "normalization": Choice(("relative", "johnson", "gatys")),
+            "terms": Classes(),
         }
     },
     "optimizer": {

@@ -163,8 +163,7 @@ def _style_size(trained: StyleFile, path: Path) -> int:
 def _own_loss(trained: StyleFile, path: Path) -> dict[str, Any]:
     """Arguments of the loss. Hydra's `instantiate` would call whatever a stranger's file names."""
     recipe = trained.recipe.get("loss")
-    target = f"{PerceptualLoss.__module__}.{PerceptualLoss.__qualname__}"
-    if not isinstance(recipe, dict) or recipe.get("_target_") != target:
+    if not isinstance(recipe, dict) or recipe.get("_target_") != "fast_style.losses.PerceptualLoss":
         raise UserError(
             f"{path} does not say what loss it was trained with: choose one with --loss"
         )

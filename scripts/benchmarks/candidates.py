@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -125,10 +125,12 @@ def one_vgg_pass(training: OurTraining) -> None:
     ) -> dict[str, torch.Tensor]:
         features = look(torch.cat([stylized, photos]))
 
-        def half(pictures: torch.Tensor, layers: object = None) -> dict[str, torch.Tensor]:
+        def half(pictures: torch.Tensor, layers: Any = None) -> dict[str, torch.Tensor]:
             if pictures is stylized:
                 return {layer: each[: len(photos)] for layer, each in features.items()}
-            return {layer: each[len(photos) :].detach() for layer, each in features.items()}
+            if pictures is photos:
+                return {layer: each[len(photos) :].detach() for layer, each in features.items()}
+            return look(pictures, layers)
 
         loss.vgg.forward = half  # type: ignore[method-assign]
         try:
@@ -136,22 +138,14 @@ def one_vgg_pass(training: OurTraining) -> None:
         finally:
             loss.vgg.forward = look  # type: ignore[method-assign]
 
-    loss.forward = forward  # type: ignore[method-assign]
+    loss.forward = forward  # type: ignore[assignment,method-assign]
 
 
 def gram_by_autograd(training: OurTraining) -> None:
     """Let autograd differentiate the Gram matrices."""
-    import torch
+    from fast_style.losses.functional import FeatureProducts
 
-    from fast_style import losses
-
-    def gram_matrix(features: torch.Tensor) -> torch.Tensor:
-        _, channels, height, width = features.shape
-        with torch.autocast(features.device.type, enabled=False):
-            flat = features.flatten(2).float()
-            return flat @ flat.mT / (channels * height * width)
-
-    losses.gram_matrix = gram_matrix
+    FeatureProducts.apply = lambda flat: flat.float() @ flat.float().mT
 
 
 def margins_by_pytorch(training: OurTraining) -> None:
