@@ -33,7 +33,7 @@ FORMAT = "fast_style/1"
 CHECKSUM = "sha256"  # of the file without this key; the oldest files have none
 DTYPES = ("F16", "F32", "F64")
 
-# A file must not make us allocate what no network needs.
+# Limits for files, so that none makes us allocate absurd amounts of memory.
 MOST_CHANNELS = 4096
 MOST_BLOCKS = 256
 
@@ -119,7 +119,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     of 0.01 to 1, far from its limits.
 
     Args:
-        style: what to write.
+        style: the network and its name, recipe and losses.
         path: the file, which is replaced in one go. Missing folders are made.
 
     Raises:

@@ -65,6 +65,21 @@ def literal(path: str) -> str:
     return f"./{expanded}" if expanded == "???" else expanded
 
 
+def painting_file(image: str) -> Path:
+    """The file that ``style.image`` names.
+
+    Raises:
+        UserError: if it does not exist.
+    """
+    path = Path(literal(image))
+    if not path.exists():
+        raise UserError(
+            f"the painting {image} does not exist: check its name, or choose another with "
+            "style=FILE"
+        )
+    return path
+
+
 def path_override(key: str, path: str | Path) -> str:
     """The override ``key=path``, for a path of any characters.
 
