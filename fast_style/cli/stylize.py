@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from fast_style.cli.options import (
 from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
 from fast_style.cli.progress import BandsBar, picture_bar
 from fast_style.errors import UserError
+
+if TYPE_CHECKING:
+    from fast_style.stylizing.colour import Preserve
 
 
 @click.command(
@@ -42,6 +46,12 @@ from fast_style.errors import UserError
     default=1.0,
     show_default=True,
     help="How much of the style to apply, from 0 (the photo itself) to 1.",
+)
+@click.option(
+    "--preserve-color",
+    type=click.Choice(("luminance", "histogram")),
+    help="Keep the photo's colours: luminance takes only light and dark from the style, histogram "
+    "matches the style's colours to the photo's.",
 )
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
@@ -65,6 +75,7 @@ def stylize(
     styles: tuple[str, ...],
     out: Path,
     strength: float,
+    preserve_color: Preserve | None,
     size: int | None,
     device: str,
     band_rows: int | None,
@@ -85,7 +96,8 @@ def stylize(
     for style in files.values():
         read_style(style).at_strength(strength)
     with warnings_shown():
-        plan = plan_files(pictures, out, list(files), failures.report, f"{strength:g} {size}")
+        settings = _settings(strength, size, preserve_color)
+        plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
         done = 0
@@ -102,6 +114,7 @@ def stylize(
                     band_rows=band_rows,
                     scratch=scratch,
                     progress=BandsBar(),
+                    preserve_color=preserve_color,
                 )
                 for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
                     if error is None:
@@ -117,6 +130,13 @@ def stylize(
         )
     if failures.reported:
         sys.exit(WRONG_INPUT)
+
+
+def _settings(strength: float, size: int | None, *others: object) -> str:
+    """All that changes a picture, as `plan_files` needs it; options that are not given are left
+    out."""
+    given = [str(other) for other in others if other is not None]
+    return " ".join([f"{strength:g} {size}", *given])
 
 
 class _Failures:
