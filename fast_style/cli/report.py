@@ -42,20 +42,20 @@ class Report:
 
     def _begin(self) -> None:
         self._done = self._skipped = 0
-        self._started = self._last = time.monotonic()
+        self._started = time.monotonic()
 
     def refuse(self, error: UserError) -> None:
         """Tell why something that was named gives no file."""
         self._complain(error)
         self._print(error.source, None, error=error)
 
-    def outcome(self, job: Job, error: UserError | None) -> None:
-        """Tell that a file is written, or why not."""
+    def outcome(self, job: Job, error: UserError | None, seconds: float) -> None:
+        """Tell that a file is written, or why not, and how long that took."""
         if error is None:
             self._done += 1
         else:
             self._complain(error)
-        self._print(job.source, job.target, error=error)
+        self._print(job.source, job.target, seconds, error)
 
     def left(self, jobs: Sequence[Job], style: Path) -> list[Job]:
         """Return the jobs that no earlier run has done with this style, and tell about the others.
@@ -97,11 +97,10 @@ class Report:
         self,
         source: Path | None,
         target: Path | None,
+        seconds: float = 0,
         error: UserError | None = None,
         skipped: bool = False,
     ) -> None:
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
         if not self._json:
             return
         from tqdm import tqdm

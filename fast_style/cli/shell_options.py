@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,13 +77,31 @@ class _Format(click.ParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def needs_pictures(
+    ctx: click.Context, param: click.Parameter, pictures: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """Refuse a command line without pictures and without a folder to watch."""
+    if not pictures and not ctx.params.get("watch"):
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return pictures
+
+
 def shell_options(command: Command) -> Command:
     """Add the options of `ShellOptions`, which the command receives as ``shell``."""
 
     @functools.wraps(command)
     def packed(**given: Any) -> Any:
-        own = {field.name: given.pop(field.name) for field in fields(ShellOptions)}
-        return command(**given, shell=ShellOptions(**own))
+        shell = ShellOptions(
+            **{field.name: given.pop(field.name) for field in fields(ShellOptions)}
+        )
+        out_source = click.get_current_context().get_parameter_source("out")
+        if given["pictures"] == (STREAM,) and out_source == ParameterSource.DEFAULT:
+            given["out"] = STREAM
+        if given["out"] == STREAM and shell.json:
+            raise click.UsageError(
+                "The picture and --json both go to standard output: name a file with -o."
+            )
+        return command(**given, shell=shell)
 
     options = (
         click.option(
@@ -106,8 +125,9 @@ def shell_options(command: Command) -> Command:
         ),
         click.option(
             "--watch",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            type=click.Path(path_type=Path),
             metavar="FOLDER",
+            is_eager=True,  # `needs_pictures` looks for it
             help="Stylize the pictures in this folder, and new ones as they arrive, until Ctrl-C.",
         ),
         click.option(

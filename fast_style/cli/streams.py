@@ -43,22 +43,17 @@ class Places:
 
 
 @contextmanager
-def without_streams(
-    pictures: Sequence[Path], out: Path, suffix: str | None, out_given: bool
-) -> Iterator[Places]:
+def without_streams(pictures: Sequence[Path], out: Path, suffix: str | None) -> Iterator[Places]:
     """Read standard input to a file, and write a file to standard output at the end.
 
     Args:
         pictures: files and folders; at most one may be `STREAM`.
         out: file or folder to write, or `STREAM`.
         suffix: suffix of the format to write; None for the picture's own, or PNG.
-        out_given: whether the user named ``out``. If not, standard input goes to standard output.
 
     Raises:
         UserError: if the streams do not serve.
     """
-    if tuple(pictures) == (STREAM,) and not out_given:
-        out = STREAM
     if STREAM not in (*pictures, out):
         yield Places(tuple(pictures), out)
         return

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from fast_style.cli.batches import batches
 from fast_style.cli.interrupts import exit_at_ctrl_c
 from fast_style.cli.options import (
-    FILE,
     FiniteRange,
     device_option,
     examples,
@@ -19,12 +19,21 @@ from fast_style.cli.options import (
     size_option,
     styles_option,
 )
-from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
+from fast_style.cli.output import WRONG_INPUT, warnings_shown
 from fast_style.cli.progress import BandsBar, picture_bar
-from fast_style.errors import UserError
+from fast_style.cli.report import Report
+from fast_style.cli.shell_options import (
+    Place,
+    ShellOptions,
+    needs_pictures,
+    shell_options,
+)
+from fast_style.cli.streams import without_streams
 
 if TYPE_CHECKING:
     from fast_style.stylizing.colour import Preserve
+    from fast_style.stylizing.files import Job
+    from fast_style.stylizing.stylizer import Stylizer
 
 
 @click.command(
@@ -32,14 +41,20 @@ if TYPE_CHECKING:
         "stylize photo.jpg --style starry-night",
         "stylize photo.jpg --style wave --strength 0.5 -o half.png",
         "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
+        "stylize - --style wave --format png < photo.jpg > wave.png",
+        "stylize --watch inbox --style wave -o out",
     )
 )
-@click.argument("pictures", nargs=-1, required=True, type=FILE)
+@click.argument("pictures", nargs=-1, type=Place(), callback=needs_pictures, metavar="PICTURES...")
 @styles_option(
     "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated.",
     required=True,
 )
-@out_option("stylized", "Folder to write to; for a single picture also a file.")
+@out_option(
+    "stylized",
+    "Folder to write to; for a single picture also a file, or - for standard output.",
+    Place(),
+)
 @click.option(
     "--strength",
     type=FiniteRange(0, 1),
@@ -69,6 +84,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@shell_options
 @exit_at_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
@@ -80,8 +96,9 @@ def stylize(
     device: str,
     band_rows: int | None,
     scratch: Path | None,
+    shell: ShellOptions,
 ) -> None:
-    """Stylize PICTURES of any size. A folder stands for all pictures in it.
+    """Stylize PICTURES of any size. A folder stands for all pictures in it, - for standard input.
 
     Pictures keep their names, and folders their tree. What the same command wrote before is
     replaced. With several styles, or where another file has the name already, the name of the style
@@ -91,44 +108,50 @@ def stylize(
     from fast_style.checkpoint import find_style, read_style
     from fast_style.stylizing.files import plan_files, stylize_files
 
-    failures = _Failures()
     files = {find_style(style).resolve(): style for style in styles}  # each style once
     for style in files.values():
         read_style(style).at_strength(strength)
-    with warnings_shown():
-        settings = _settings(strength, size, preserve_color)
-        plan = plan_files(pictures, out, list(files), failures.report, settings)
-        total = sum(map(len, plan))
-        started = time.monotonic()
-        done = 0
-        with picture_bar(total) as bar:
-            for style, jobs in zip(files.values(), plan, strict=True):
-                if not jobs:
-                    continue
-                from fast_style.stylizing.stylizer import Stylizer
 
-                stylizer = Stylizer(
-                    style,
-                    device,
-                    strength=strength,
-                    band_rows=band_rows,
-                    scratch=scratch,
-                    progress=BandsBar(),
-                    preserve_color=preserve_color,
-                )
-                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
-                    if error is None:
-                        done += 1
-                    else:
-                        failures.report(error)
-                    bar.update()
-    if done:
-        only = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
-        seconds = time.monotonic() - started
-        click.echo(
-            f"{done} picture{'s' * (done > 1)} in {seconds:.1f} s: {click.format_filename(only)}"
+    @lru_cache(len(files) if shell.watch else 1)
+    def load(style: str) -> Stylizer:
+        from fast_style.stylizing.stylizer import Stylizer
+
+        return Stylizer(
+            style,
+            device,
+            strength=strength,
+            band_rows=band_rows,
+            scratch=scratch,
+            progress=None if shell.quiet else BandsBar(),
+            preserve_color=preserve_color,
         )
-    if failures.reported:
+
+    settings = _settings(strength, size, preserve_color)
+    with (
+        without_streams(pictures, out, shell.suffix) as places,
+        warnings_shown(not shell.quiet, places.explain),
+    ):
+        report = Report(shell.json, shell.quiet, places)
+        for batch in batches(places, shell, report):
+            plan = plan_files(
+                batch.sources, places.out, list(files), report.refuse, settings, batch.placing
+            )
+            targets = [job.target for jobs in plan for job in jobs]
+            if batch.skip_done:
+                plan = [report.left(jobs, file) for file, jobs in zip(files, plan, strict=True)]
+            with picture_bar(sum(map(len, plan)), not shell.quiet) as bar:
+                for style, jobs in zip(files.values(), plan, strict=True):
+                    if not jobs:
+                        continue
+                    stylizer = load(style)
+                    at_once = shell.workers or stylizer.files_at_once
+                    seconds: dict[Job, float] = {}
+                    outcomes = stylize_files(stylizer.begin, jobs, size, at_once, seconds)
+                    for job, error in zip(jobs, outcomes, strict=True):
+                        report.outcome(job, error, seconds[job])
+                        bar.update()
+            report.summary(targets[0] if len(targets) == 1 == len(batch.sources) else places.out)
+    if report.failed:
         sys.exit(WRONG_INPUT)
 
 
@@ -137,15 +160,3 @@ def _settings(strength: float, size: int | None, *others: object) -> str:
     out."""
     given = [str(other) for other in others if other is not None]
     return " ".join([f"{strength:g} {size}", *given])
-
-
-class _Failures:
-    """Reports each unusable picture once, however many styles it was meant for."""
-
-    def __init__(self) -> None:
-        self.reported: set[str] = set()
-
-    def report(self, error: UserError) -> None:
-        if str(error) not in self.reported:
-            note(str(error))
-        self.reported.add(str(error))

@@ -78,9 +78,7 @@ def list_folder(folder: Path, recursive: bool = True) -> FolderContent:
             f"{folder} holds no picture that can be read: {refusal_by_suffix(first)}{more}"
         )
     nothing = "neither it nor the folders below have a" if recursive else "it has no"
-    raise UserError(
-        f"{folder} holds no picture: {nothing} file that ends in {either(SUFFIXES)}."
-    )
+    raise UserError(f"{folder} holds no picture: {nothing} file that ends in {either(SUFFIXES)}.")
 
 
 def scan_folder(folder: Path, recursive: bool = True) -> FolderContent:

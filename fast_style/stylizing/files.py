@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 
 LAST_WRITES_S = 0.5  # how long an interruption waits for pictures that are being written
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 Report = Callable[[UserError], object]
 FileIdentity = tuple[int, int]  # device and inode, the same for all names of a file
 
@@ -281,6 +286,7 @@ def stylize_files(
     jobs: Sequence[Job],
     size: int | None,
     at_once: int = 1,
+    seconds: dict[Job, float] | None = None,
 ) -> Iterator[UserError | None]:
     """Stylize files one by one, while the next are read and earlier ones are written.
 
@@ -291,28 +297,46 @@ def stylize_files(
         jobs: jobs from `plan_files`.
         size: longer side in pixels to which each photo is scaled first; None to leave it.
         at_once: number of files to read, and to write, at once.
+        seconds: filled with how long each job was worked on: reading, stylizing and writing.
 
     Yields:
         For each job, in order: None once it is written, or the error, which names the file.
     """
     readers, writers = ThreadPoolExecutor(at_once), ThreadPoolExecutor(at_once)
     writing: deque[tuple[Job, Future[None]]] = deque()
+    timed = partial(_timed, {} if seconds is None else seconds)
     try:
-        photos = (readers.submit(_read, job.source, size) for job in jobs)
+        photos = (readers.submit(timed(job, _read), job.source, size) for job in jobs)
         reading = deque(islice(photos, at_once))
         for job in jobs:
             photo = reading.popleft()
             reading.extend(islice(photos, 1))
-            stylized = _begin(begin, job, photo)
+            wait([photo])
+            stylized = timed(job, _begin)(begin, job, photo)
             if len(writing) == at_once:
                 yield _outcome(*writing.popleft())
-            writing.append((job, writers.submit(_write, stylized, job)))
+            writing.append((job, writers.submit(timed(job, _write), stylized, job)))
         while writing:
             yield _outcome(*writing.popleft())
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
         wait([future for _, future in writing], LAST_WRITES_S)
         writers.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(
+    seconds: dict[Job, float], job: Job, work: Callable[Given, Result]
+) -> Callable[Given, Result]:
+    """Add the time that a piece of work takes to that of its job."""
+
+    def timed(*given: Given.args, **named: Given.kwargs) -> Result:
+        started = time.monotonic()
+        try:
+            return work(*given, **named)
+        finally:
+            seconds[job] = seconds.get(job, 0.0) + time.monotonic() - started
+
+    return timed
 
 
 def _read(source: Path, size: int | None) -> Image.Image:
