@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -413,3 +414,55 @@ def test_each_refusal_names_the_file_and_a_remedy(tmp_path: Path, style: Path) -
     for name, line in zip(names, complaints(result), strict=True):
         assert line.startswith(f"fast-style: {tmp_path / name}".replace("\x1b", "\\x1b"))
         assert re.search(r": [a-z]+ ", line.removeprefix("fast-style: ")), line
+
+
+# --- completion ---
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_styles_options_and_files(tmp_path: Path) -> None:
+    script = """
+        eval "$(_FAST_STYLE_COMPLETE=bash_source fast-style)"
+        compopt() { echo "files"; }
+        try() {
+            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+            _fast_style_completion fast-style
+            echo "${COMPREPLY[*]}"
+        }
+        try fast-style stylize --skip
+        try fast-style stylize a.jpg --style st
+        try fast-style stylize a.jpg --style ./mi
+        try fast-style evaluate wa
+    """
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env=os.environ | {"PATH": os.pathsep.join((scripts, os.environ["PATH"]))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == [
+        "--skip-existing",
+        "stained-glass",
+        "starry-night",
+        "files",
+        "wave",
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["zsh", "fish"])
+def test_other_shells_take_the_line_of_the_docs(tmp_path: Path, name: str) -> None:
+    result = CliRunner().invoke(
+        main, prog_name="fast-style", env={"_FAST_STYLE_COMPLETE": f"{name}_source"}
+    )
+    assert result.exit_code == 0
+    assert "_fast_style_completion" in result.stdout
+    if shutil.which(name):
+        file = tmp_path / "completion"
+        file.write_text(result.stdout)
+        check = subprocess.run([name, "-n", file], capture_output=True, check=False)
+        assert (check.returncode, check.stderr) == (0, b"")

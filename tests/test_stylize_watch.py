@@ -82,6 +82,7 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_pictures_are_stylized_as_they_arrive(
     tmp_path: Path, watching: Callable[..., Watching]
 ) -> None:
@@ -129,6 +130,7 @@ def test_pictures_are_stylized_as_they_arrive(
     program.end()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_told_and_watching_goes_on(
     tmp_path: Path, watching: Callable[..., Watching]
 ) -> None:
@@ -170,7 +172,5 @@ def test_folders_that_cannot_be_watched(tmp_path: Path, style: Path) -> None:
     watch(tmp_path, tmp_path)
     watch(tmp_path, tmp_path / "a.png")
     watch(tmp_path / "missing", tmp_path / "out")
-    (tmp_path / "file").touch()
-    watch(tmp_path / "file", tmp_path / "out")
     with pytest.raises(UserError, match="name another folder with -o"):
         Watch(tmp_path, tmp_path / ".")

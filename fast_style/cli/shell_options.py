@@ -125,7 +125,7 @@ def shell_options(command: Command) -> Command:
         ),
         click.option(
             "--watch",
-            type=click.Path(path_type=Path),
+            type=click.Path(path_type=Path, file_okay=False),
             metavar="FOLDER",
             is_eager=True,  # `needs_pictures` looks for it
             help="Stylize the pictures in this folder, and new ones as they arrive, until Ctrl-C.",
