@@ -58,6 +58,9 @@ def literal(path: str) -> str:
     """Expand ``~`` to the home folder, unless a file of exactly this name exists.
 
     A result that would itself be expanded again, or read as a missing value, begins with ``./``.
+
+    >>> literal("photos/???.jpg"), literal("???")
+    ('photos/???.jpg', './???')
     """
     if os.path.lexists(path):
         return f"./{path}" if path.startswith("~") or path == "???" else path
