@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +21,11 @@ from fast_style.cli.options import (
 )
 from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
 from fast_style.cli.progress import BandsBar, picture_bar
+from fast_style.cli.saving import saving_options
 from fast_style.errors import UserError
+
+if TYPE_CHECKING:
+    from fast_style.images import Saving
 
 
 @click.command(
@@ -59,6 +64,7 @@ from fast_style.errors import UserError
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@saving_options
 @exit_at_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
@@ -69,6 +75,7 @@ def stylize(
     device: str,
     band_rows: int | None,
     scratch: Path | None,
+    saving: Saving,
 ) -> None:
     """Stylize PICTURES of any size. A folder stands for all pictures in it.
 
@@ -85,7 +92,8 @@ def stylize(
     for style in files.values():
         read_style(style).at_strength(strength)
     with warnings_shown():
-        plan = plan_files(pictures, out, list(files), failures.report, f"{strength:g} {size}")
+        settings = f"{strength:g} {size} {saving}".rstrip()
+        plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
         done = 0
@@ -103,7 +111,9 @@ def stylize(
                     scratch=scratch,
                     progress=BandsBar(),
                 )
-                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
+                for error in stylize_files(
+                    stylizer.begin, jobs, size, stylizer.files_at_once, saving
+                ):
                     if error is None:
                         done += 1
                     else:
