@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from fast_style.bundled import PHOTOS
 from fast_style.config import settings
 from fast_style.config.compose import compose_config
 from fast_style.config.messages import as_user_error
-from fast_style.config.paths import path_override, style_override
+from fast_style.config.paths import painting_file, path_override, style_override
 from fast_style.config.run_folder import find_earlier_run
 from fast_style.devices import find_device
 from fast_style.errors import UserError
@@ -191,7 +190,7 @@ def _stylize_and_show(
         pictures.append(target)
         pairs.append((photo, stylized))
     caption = f"{stylizer.name}\n{result.steps} steps, {result.seconds / 60:.1f} minutes"
-    painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
+    painting = open_picture(painting_file(cfg.style.image))
     sheet = out / "sheet.jpg"
     save_picture(before_after_sheet(painting, caption, pairs[:MAX_ON_SHEET]), sheet)
     return Demo(result, sheet, pictures)

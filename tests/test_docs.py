@@ -141,7 +141,7 @@ def test_settings_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (tmp_path / name).touch()
     leaf = tmp_path / "my_conf" / "loss" / "brightness.yaml"
     leaf.parent.mkdir(parents=True)
-    leaf.write_text(added_loss()[1])
+    leaf.write_text(added("loss")[1])
     for words in batches():
         # The first of several paintings for -m; a run to resume is read, and there is none.
         given = [word.partition(",")[0] if word.startswith("style=") else word for word in words]
@@ -160,14 +160,24 @@ def test_named_files_are_there() -> None:
             assert (ROOT / "fast_style" / word).exists(), f"{page}: {word}"
 
 
-def added_loss() -> list[str]:
-    """The Python and the YAML of the page that says how to add a loss."""
-    section = text(ROOT / "docs" / "architecture.md").partition("## Add a loss")[2]
+def added(part: str) -> list[str]:
+    """The Python and the YAML of the page that says how to add a part."""
+    section = text(ROOT / "docs" / "architecture.md").partition(f"## Add a {part}")[2]
     return re.findall(r"^```(?:python|yaml)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[:2]
 
 
+def test_the_added_data_set_gives_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, leaf = added("data set")
+    (tmp_path / "my_data.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    dataset = instantiate(yaml.safe_load(leaf)["dataset"] | {"size": 32, "seed": 0})
+    image, skipped = dataset[0, 5]
+    assert image.shape == (3, 32, 32)
+    assert not skipped
+
+
 def test_the_added_loss_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, leaf = added_loss()
+    code, leaf = added("loss")
     (tmp_path / "my_losses.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     term = instantiate(yaml.safe_load(leaf)["terms"]["brightness"])

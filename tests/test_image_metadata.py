@@ -12,7 +12,7 @@ from command_line import complaints, files, run
 from picture_files import ADOBE_XY, P3_XY, chunk, curve, icc_profile, noise, png, primaries_chunk
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin
 
-from fast_style.images import Saving, open_photo, open_picture, read_mark, save_picture
+from fast_style.images import Beside, Saving, open_photo, open_picture, read_mark, save_picture
 from fast_style.images.exif import ASCII, Exif, Tag
 from fast_style.images.metadata import Metadata
 
@@ -88,7 +88,9 @@ def written(photo: Path, suffix: str, saving: Saving | None = None) -> Image.Ima
     """Write a photo as a stylized one is written, though not painted, and open it with Pillow."""
     out = photo.with_name(f"out{suffix}")
     opened = open_photo(photo)
-    (saving or Saving()).save(opened.colours, opened, out, "a program", "a mark")
+    saving = saving or Saving()
+    beside = saving.beside(opened)
+    save_picture(opened.colours, out, saving.quality, "a mark", beside, "a program")
     picture = Image.open(out)
     picture.load()
     return picture
@@ -257,7 +259,7 @@ def test_damaged_metadata_is_no_obstacle(tmp_path: Path) -> None:
         photo = open_photo(tmp_path / "p.webp")
         for suffix in (".jpg", ".tif"):
             out = tmp_path / f"q{suffix}"
-            save_picture(photo.colours, out, metadata=photo.metadata.kept(), mark="m")
+            save_picture(photo.colours, out, mark="m", beside=Saving().beside(photo))
             assert read_mark(out) == "m"
             assert open_picture(out).size == (20, 20)
 
@@ -269,8 +271,9 @@ def test_xmp_that_is_not_read(xmp: bytes) -> None:
 
 def test_exif_that_a_jpeg_cannot_hold(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     exif = Exif(main={270: Tag(ASCII, 70_000, b"a" * 69_999 + b"\0")})
+    beside = Beside(metadata=Metadata(exif))
     for name in ("p.jpg", "p.png"):
-        save_picture(Image.new("RGB", (9, 9)), tmp_path / name, mark="m", metadata=Metadata(exif))
+        save_picture(Image.new("RGB", (9, 9)), tmp_path / name, mark="m", beside=beside)
         assert read_mark(tmp_path / name) == "m"
     assert "p.jpg has no room for the photo's EXIF" in caplog.text
     assert "p.png" not in caplog.text
@@ -382,7 +385,7 @@ class TestCompression:
     def test_tiff_is_small_and_exact(self, tmp_path: Path, channels: int) -> None:
         smooth = Image.linear_gradient("L").convert("RGB")
         alpha = Image.linear_gradient("L").rotate(90) if channels == 4 else None
-        save_picture(smooth, tmp_path / "p.tif", alpha=alpha, mark="m")
+        save_picture(smooth, tmp_path / "p.tif", mark="m", beside=Beside(alpha))
         assert (tmp_path / "p.tif").stat().st_size < 256 * 256 * channels / 10
         with Image.open(tmp_path / "p.tif") as saved:
             assert saved.mode == ("RGBA" if alpha else "RGB")

@@ -1,4 +1,4 @@
-"""The kernels compute what PyTorch does in float64, and compile for an H100.
+"""The kernels agree with PyTorch in float64, and compile for an H100.
 
 They run on a GPU where there is one, else in Triton's interpreter.
 """
@@ -38,7 +38,7 @@ def values(*shape: int, seed: int = 0, device: str, dtype: torch.dtype = torch.f
 
 
 def near(got: Tensor, wanted: Tensor, scale: float = 1) -> None:
-    """A result of float32 arithmetic, rounded once, equals that of float64."""
+    """A result of float32 arithmetic, rounded once, equals the float64 result."""
     relative = 1e-5
     if got.dtype == torch.bfloat16:
         relative = 2**-8 if got.is_cuda else 2**-7  # the interpreter truncates, GPUs round
@@ -372,7 +372,7 @@ def test_fake_tensors_are_as_real_ones_and_each_function_is_one_operation(
         "normalized_backward",
         "padded_backward",
     ]
-    # The others make the test's gradient, and add up the gradients of what is used twice.
+    # The others make the test's gradient, and add up gradients of tensors that are used twice.
     others = [name for name in log.names if name.startswith("aten::")]
     assert set(others) <= {"aten::ones_like", "aten::add", "aten::add_"}, others
     assert len(others) == 4
@@ -491,7 +491,7 @@ def test_all_compile_for_an_h100(
         if not (tools / tool).is_file():
             pytest.skip(f"Triton comes without {tool}")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    # Triton compiles anew what changed since the last run of the tests.
+    # Kept between runs: Triton compiles only kernels that changed.
     assert pytestconfig.cache is not None
     monkeypatch.setenv("TRITON_CACHE_DIR", str(pytestconfig.cache.mkdir("triton")))
     done = subprocess.run(

@@ -77,7 +77,7 @@ def test_a_training_step_is_at_most_a_thousand_operations(
             torch.arange(252),
             torch.arange(252),
         )
-        for _ in range(2):  # the first step also makes what is made once
+        for _ in range(2):  # the first step also makes buffers that stay
             with torch.autocast("cpu", torch.bfloat16), Operations() as operations:
                 module.whole_step(False, optimizer, *inputs)
     assert operations.total <= 1000, operations.counts

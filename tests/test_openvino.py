@@ -69,7 +69,7 @@ def test_weights_of_any_memory_layout() -> None:
 
 @pytest.fixture(scope="module", params=[0.0, 3.0], ids=["mean 0", "mean 3"])
 def large(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
-    """16 megapixels with this mean, and what instance norm makes of them."""
+    """16 megapixels with this mean, and their exact instance norm."""
     values = np.random.default_rng(0).standard_normal((1, 1, 4096, 4096), np.float32)
     x = torch.from_numpy(values).add_(request.param).bfloat16().float().numpy()
     return x, (x - x.mean(dtype=float)) / x.std(dtype=float)

@@ -143,7 +143,7 @@ def test_a_style_whose_tensors_have_other_shapes_than_it_says(
 def test_tensors_of_another_program_as_style(tmp_path: Path, photo: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    refused_style(tmp_path, photo, path, "no fast_style checkpoint")
+    refused_style(tmp_path, photo, path, "not a fast_style checkpoint")
 
 
 @pytest.mark.parametrize("name", ["starry-knight", "", ".", "nowhere/style.safetensors"])

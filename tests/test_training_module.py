@@ -134,7 +134,11 @@ def test_every_input_of_a_recorded_step_is_read_anew(compose: Compose) -> None:
         torch.arange(36),
     )
     changed = StepInputs(
-        255 - given.photos, given.strength / 2, 1 - given.moved, given.rows + 2, given.columns + 1
+        255 - given.content_images,
+        given.strength / 2,
+        1 - given.moved,
+        given.rows + 2,
+        given.columns + 1,
     )
     for group in module._optimizer.param_groups:
         group["lr"].zero_()  # the network stands still

@@ -26,6 +26,7 @@ from fast_style.errors import UserError
 
 if TYPE_CHECKING:
     from fast_style.images import Saving
+    from fast_style.stylizing.colour import Preserve
 
 
 @click.command(
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     help="How much of the style to apply, from 0 (the photo itself) to 1.",
+)
+@click.option(
+    "--preserve-color",
+    type=click.Choice(("luminance", "histogram")),
+    help="Keep the photo's colours: luminance takes only light and dark from the style, histogram "
+    "matches the style's colours to the photo's.",
 )
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
@@ -71,6 +78,7 @@ def stylize(
     styles: tuple[str, ...],
     out: Path,
     strength: float,
+    preserve_color: Preserve | None,
     size: int | None,
     device: str,
     band_rows: int | None,
@@ -92,7 +100,7 @@ def stylize(
     for style in files.values():
         read_style(style).at_strength(strength)
     with warnings_shown():
-        settings = f"{strength:g} {size} {saving}".rstrip()
+        settings = _settings(strength, size, preserve_color, str(saving) or None)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
@@ -110,6 +118,7 @@ def stylize(
                     band_rows=band_rows,
                     scratch=scratch,
                     progress=BandsBar(),
+                    preserve_color=preserve_color,
                 )
                 for error in stylize_files(
                     stylizer.begin, jobs, size, stylizer.files_at_once, saving
@@ -127,6 +136,13 @@ def stylize(
         )
     if failures.reported:
         sys.exit(WRONG_INPUT)
+
+
+def _settings(strength: float, size: int | None, *others: object) -> str:
+    """All that changes a picture, as `plan_files` needs it; options that are not given are left
+    out."""
+    given = [str(other) for other in others if other is not None]
+    return " ".join([f"{strength:g} {size}", *given])
 
 
 class _Failures:

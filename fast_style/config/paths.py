@@ -58,11 +58,29 @@ def literal(path: str) -> str:
     """Expand ``~`` to the home folder, unless a file of exactly this name exists.
 
     A result that would itself be expanded again, or read as a missing value, begins with ``./``.
+
+    >>> literal("photos/???.jpg"), literal("???")
+    ('photos/???.jpg', './???')
     """
     if os.path.lexists(path):
         return f"./{path}" if path.startswith("~") or path == "???" else path
     expanded = os.path.expanduser(path)
     return f"./{expanded}" if expanded == "???" else expanded
+
+
+def painting_file(image: str) -> Path:
+    """The file that ``style.image`` names.
+
+    Raises:
+        UserError: if it does not exist.
+    """
+    path = Path(literal(image))
+    if not path.exists():
+        raise UserError(
+            f"the painting {image} does not exist: check its name, or choose another with "
+            "style=FILE"
+        )
+    return path
 
 
 def path_override(key: str, path: str | Path) -> str:

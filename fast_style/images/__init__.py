@@ -8,7 +8,7 @@ from fast_style.images.conversion import upright_rgb
 from fast_style.images.folders import find_pictures, list_folder
 from fast_style.images.headers import is_picture
 from fast_style.images.kinds import SUFFIXES, refusal_by_suffix
-from fast_style.images.photo import WholePhoto
+from fast_style.images.photo import Beside, WholePhoto
 from fast_style.images.reading import MAX_PIXELS, open_photo, open_picture
 from fast_style.images.tensors import (
     PendingPicture,
@@ -31,6 +31,7 @@ __all__ = [
     "MAX_PIXELS",
     "SAVE_SUFFIXES",
     "SUFFIXES",
+    "Beside",
     "PendingPicture",
     "Saving",
     "WholePhoto",

@@ -16,6 +16,21 @@ from fast_style.images.transparency import fill_transparent, is_opaque
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What a file holds beside its colours.
+
+    Args:
+        alpha: alpha of mode "L"; None where all is opaque.
+        profile: ICC profile of RGB colours; None for sRGB.
+        metadata: EXIF, XMP and resolution.
+    """
+
+    alpha: Image.Image | None = None
+    profile: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+@dataclass(frozen=True)
 class WholePhoto:
     """A photo with all that a file made from it can keep.
 

@@ -19,7 +19,7 @@ from fast_style.images.exif import IMAGE_ID, OURS, Exif, append_to_tiff
 from fast_style.images.headers import open_undecoded
 from fast_style.images.kinds import SUFFIXES, UNREADABLE_KIND_OF_SUFFIX, either
 from fast_style.images.metadata import Metadata
-from fast_style.images.photo import WholePhoto
+from fast_style.images.photo import Beside, WholePhoto
 
 log = logging.getLogger(__name__)
 
@@ -61,32 +61,10 @@ class Saving:
     keep_location: bool = False
     strip_metadata: bool = False
 
-    def save(
-        self, painted: Image.Image, photo: WholePhoto, path: Path, software: str, mark: str
-    ) -> None:
-        """Save a stylized photo with what it keeps of the photo's file.
-
-        Args:
-            painted: stylized picture of mode "RGB".
-            photo: the photo.
-            path: file to write, as for `save_picture`.
-            software: name of the program, for the metadata.
-            mark: text that `read_mark` finds.
-
-        Raises:
-            UserError: as `save_picture` does.
-        """
+    def beside(self, photo: WholePhoto) -> Beside:
+        """Return what a file made from a photo holds beside its colours."""
         metadata = photo.metadata.kept(self.keep_location, self.strip_metadata)
-        save_picture(
-            painted,
-            path,
-            self.quality,
-            mark,
-            alpha=photo.alpha,
-            profile=photo.profile if self.keep_profile else None,
-            metadata=metadata,
-            software=software,
-        )
+        return Beside(photo.alpha, photo.profile if self.keep_profile else None, metadata)
 
     def __str__(self) -> str:
         """Name the settings that are not the default ones."""
@@ -99,10 +77,7 @@ def save_picture(
     path: Path,
     quality: int | None = None,
     mark: str | None = None,
-    *,
-    alpha: Image.Image | None = None,
-    profile: bytes | None = None,
-    metadata: Metadata | None = None,
+    beside: Beside | None = None,
     software: str | None = None,
 ) -> None:
     """Save a picture in the format that the suffix of ``path`` names, with the profile of sRGB.
@@ -117,9 +92,8 @@ def save_picture(
         quality: quality of JPEG, WebP and AVIF, 1 to 100; None for `QUALITY`. From 90 on, JPEG and
             AVIF keep full colour resolution (4:4:4), and half of it below (4:2:0).
         mark: text that `read_mark` finds in the file.
-        alpha: alpha of the picture, of mode "L". JPEG and BMP have none.
-        profile: a profile of `rgb_profile`, to whose colours the picture is converted.
-        metadata: metadata to write.
+        beside: what the file holds beside the colours. They are converted to its profile. JPEG and
+            BMP have no alpha.
         software: name of the program, for the metadata; "fast-style" if there is only a mark.
 
     Raises:
@@ -135,15 +109,16 @@ def save_picture(
     ((255, 0, 0), 'a red one')
     """
     file_format = _format_to_save(path, picture.size)
-    metadata = metadata or Metadata()
+    beside = beside or Beside()
+    profile, metadata = beside.profile, beside.metadata
     if mark is not None:
         software = software or "fast-style"
     exif = metadata.exif_to_write(picture.size, profile is None, software, mark)
     if profile is not None and file_format != "BMP" and picture.mode == "RGB":
         picture = convert_from_srgb(picture, profile)
-    if alpha is not None and file_format not in OPAQUE_FORMATS:
+    if beside.alpha is not None and file_format not in OPAQUE_FORMATS:
         picture = picture.copy()
-        picture.putalpha(alpha)
+        picture.putalpha(beside.alpha)
     options = _encoding(file_format, quality or QUALITY.get(file_format))
     options |= _beside(file_format, profile or srgb_profile(), exif, metadata, path)
     try:

@@ -105,7 +105,7 @@ class ToRGB(nn.Conv2d):
 class InstanceNorm(nn.InstanceNorm2d):
     """Scale and shift of an instance norm (Ulyanov, Vedaldi and Lempitsky 2016).
 
-    `operations.normalized` does the arithmetic, together with what follows.
+    `operations.normalized` does the arithmetic, together with the ReLU or skip and the padding.
 
     Args:
         channels: normalized channels.

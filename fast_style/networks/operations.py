@@ -1,4 +1,4 @@
-"""What the networks do before and after their convolutions: padding, instance norm, bias, ReLU.
+"""The networks' operations around convolutions: padding, instance norm, bias and ReLU.
 
 On CUDA each is one operation of `kernels`, which reads and writes a layer as few times as it can.
 Elsewhere, and without Triton, PyTorch's operations do the same. Layers are ``(N, C, H, W)``.

@@ -36,7 +36,7 @@ class VGGFeatures(nn.Module):
 
     The first layer repeats the picture's edge, where torchvision's models pad with zeros. Features
     come in the channels_last memory format, in which max pooling is many times faster on a CPU and
-    convolutions need not rearrange what they read.
+    convolutions need not rearrange their input.
 
     Args:
         network: ``vgg16`` or ``vgg19``.

@@ -20,6 +20,7 @@ from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.images import (
     SAVE_SUFFIXES,
+    Beside,
     PendingPicture,
     Saving,
     WholePhoto,
@@ -29,6 +30,7 @@ from fast_style.images import (
     open_photo,
     read_mark,
     refusal_by_suffix,
+    save_picture,
 )
 
 log = logging.getLogger(__name__)
@@ -237,7 +239,7 @@ def stylize_files(
     jobs: Sequence[Job],
     size: int | None,
     at_once: int = 1,
-    saving: Saving | None = None,
+    saving: Saving = Saving(),  # noqa: B008, it cannot be changed
 ) -> Iterator[UserError | None]:
     """Stylize files one by one, while the next are read and earlier ones are written.
 
@@ -248,7 +250,7 @@ def stylize_files(
         jobs: jobs from `plan_files`.
         size: longer side in pixels to which each photo is scaled first; None to leave it.
         at_once: number of files to read, and to write, at once.
-        saving: how to write; None for the defaults.
+        saving: how to write.
 
     Yields:
         For each job, in order: None once it is written, or the error, which names the file.
@@ -261,10 +263,10 @@ def stylize_files(
         for job in jobs:
             photo = reading.popleft()
             reading.extend(islice(photos, 1))
-            stylized = _begin(begin, job, photo)
+            stylized = _begin(begin, job, photo, saving)
             if len(writing) == at_once:
                 yield _outcome(*writing.popleft())
-            writing.append((job, writers.submit(_write, stylized, job, saving or Saving())))
+            writing.append((job, writers.submit(_write, stylized, job, saving)))
         while writing:
             yield _outcome(*writing.popleft())
     finally:
@@ -275,10 +277,10 @@ def stylize_files(
 
 @dataclass(frozen=True)
 class _Begun:
-    """A picture that is being stylized, and the photo that it is made from."""
+    """A picture that is being stylized, and what its file will hold beside its colours."""
 
     painted: PendingPicture
-    photo: WholePhoto
+    beside: Beside
 
 
 def _read(job: Job, size: int | None) -> WholePhoto:
@@ -289,14 +291,17 @@ def _read(job: Job, size: int | None) -> WholePhoto:
 
 
 def _begin(
-    begin: Callable[[Image.Image], PendingPicture], job: Job, photo: Future[WholePhoto]
+    begin: Callable[[Image.Image], PendingPicture],
+    job: Job,
+    photo: Future[WholePhoto],
+    saving: Saving,
 ) -> _Begun | UserError:
     try:
         opened = photo.result()
     except Exception as error:
         return _as_user_error(error, job)
     try:
-        return _Begun(begin(opened.colours), opened)
+        return _Begun(begin(opened.colours), saving.beside(opened))
     except UserError as error:
         return UserError(f"{job.source}: {error}")
     except Exception as error:
@@ -306,7 +311,9 @@ def _begin(
 def _write(begun: _Begun | UserError, job: Job, saving: Saving) -> None:
     if isinstance(begun, UserError):
         raise begun
-    saving.save(begun.painted(), begun.photo, job.target, _software(job.style), job.mark)
+    save_picture(
+        begun.painted(), job.target, saving.quality, job.mark, begun.beside, _software(job.style)
+    )
 
 
 def _software(style: str) -> str:

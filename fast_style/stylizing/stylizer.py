@@ -16,7 +16,9 @@ from fast_style.devices import find_device, is_cpu
 from fast_style.errors import UserError
 from fast_style.images import PendingPicture, upright_rgb
 from fast_style.networks import MIN_SIDE
+from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
+from fast_style.stylizing.finishing import Finishing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +46,8 @@ class Stylizer:
         scratch: folder for temporary files. With one, all pictures are stylized in bands, which
             keep on disk what grows with the picture.
         progress: told how much of a picture in bands is done and the total.
+        preserve_color: ``luminance`` keeps hue and chroma of the photo, ``histogram`` its mean
+            colour and their spread; see `preserve_color`. By default colours are the style's.
 
     Attributes:
         name: name of the style.
@@ -54,7 +58,7 @@ class Stylizer:
 
     Raises:
         UserError: if there is no such style or device, or the style has no such strength.
-        ValueError: if the strength or the precision is not one of those above.
+        ValueError: if another argument is not one of those above.
 
     >>> stylize = Stylizer("starry-night", strength=0.8)
     >>> night = stylize(Image.new("RGB", (64, 48), "white"))
@@ -71,11 +75,14 @@ class Stylizer:
         band_rows: int | None = None,
         scratch: Path | None = None,
         progress: Callable[[float, float], object] | None = None,
+        preserve_color: Preserve | None = None,
     ) -> None:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is between 0 and 1, not {strength}")
         if precision not in ("auto", "float32"):
             raise ValueError(f"precision is auto or float32, not {precision}")
+        if preserve_color not in (None, *PRESERVE):
+            raise ValueError(f"preserve_color is {' or '.join(PRESERVE)}, not {preserve_color}")
         found = read_style(style).at_strength(strength)
         self.name = found.name
         self.strength = strength
@@ -88,6 +95,7 @@ class Stylizer:
             found, self.device, self.precision, exactly, band_rows, scratch, progress
         )
         self._always_in_bands = bool(band_rows or scratch)
+        self._finishing = Finishing(strength, preserve_color)
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
@@ -129,9 +137,9 @@ class Stylizer:
         photo = upright_rgb(picture)
         _check_side(*photo.size)
         painted = self._start(photo)
-        if self.strength == 1:
+        if self._finishing.is_none:
             return painted
-        return lambda: Image.blend(photo, painted(), self.strength)
+        return lambda: self._finishing.picture(photo, painted())
 
     def _start(self, photo: Image.Image) -> PendingPicture:
         if not self._always_in_bands:
@@ -151,8 +159,7 @@ class Stylizer:
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
                 "give fewer or smaller ones, or pictures, which are stylized in bands"
             )
-        painted = painted.to(photos.device, photos.dtype)
-        return painted if self.strength == 1 else photos.lerp(painted, self.strength)
+        return self._finishing.tensors(photos, painted.to(photos.device, photos.dtype))
 
 
 def _check_tensors(given: Tensor) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fast_style.config import resume
-from fast_style.config.paths import literal
+from fast_style.config.paths import painting_file
 from fast_style.devices import available_memory
 from fast_style.errors import UserError
 from fast_style.images import open_picture, resize_picture, to_tensor
@@ -66,13 +65,7 @@ def load_style_image(style: DictConfig) -> Tensor:
     Raises:
         UserError: if the file is missing or no picture, or is too narrow or too large at this size.
     """
-    path = Path(literal(style.image))
-    if not path.exists():
-        raise UserError(
-            f"the painting {style.image} does not exist: put it there, or name another with "
-            "style=FILE"
-        )
-    picture = open_picture(path)
+    picture = open_picture(painting_file(style.image))
     _check_style_memory(picture, style.size)
     style_image = to_tensor(resize_picture(picture, style.size)).unsqueeze(0)
     height, width = style_image.shape[-2:]
