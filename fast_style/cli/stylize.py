@@ -21,9 +21,11 @@ from fast_style.cli.options import (
 )
 from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
 from fast_style.cli.progress import BandsBar, picture_bar
+from fast_style.cli.saving import saving_options
 from fast_style.errors import UserError
 
 if TYPE_CHECKING:
+    from fast_style.images import Saving
     from fast_style.stylizing.colour import Preserve
     from fast_style.stylizing.strokes import Stroke
 
@@ -86,6 +88,7 @@ class _Stroke(FiniteRange):
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@saving_options
 @exit_at_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
@@ -98,6 +101,7 @@ def stylize(
     device: str,
     band_rows: int | None,
     scratch: Path | None,
+    saving: Saving,
 ) -> None:
     """Stylize PICTURES of any size. A folder stands for all pictures in it.
 
@@ -114,7 +118,8 @@ def stylize(
     for style in files.values():
         read_style(style).at_strength(strength)
     with warnings_shown():
-        settings = _settings(strength, size, preserve_color, None if stroke == 1 else stroke)
+        wide = None if stroke == 1 else f"stroke {stroke}"
+        settings = _settings(strength, size, preserve_color, wide, str(saving) or None)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
@@ -135,7 +140,9 @@ def stylize(
                     preserve_color=preserve_color,
                     stroke=stroke,
                 )
-                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
+                for error in stylize_files(
+                    stylizer.begin, jobs, size, stylizer.files_at_once, saving
+                ):
                     if error is None:
                         done += 1
                     else:
