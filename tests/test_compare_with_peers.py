@@ -1,4 +1,4 @@
-"""What is drawn and measured of other repositories' pictures, from folders like their clones."""
+"""Pictures of other repositories are drawn and measured, from folders like their clones."""
 
 import json
 from pathlib import Path

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,7 @@ from fast_style.cli.options import (
 from fast_style.cli.output import WRONG_INPUT, warnings_shown
 from fast_style.cli.progress import BandsBar, picture_bar
 from fast_style.cli.report import Report
+from fast_style.cli.saving import saving_options
 from fast_style.cli.shell_options import (
     Place,
     ShellOptions,
@@ -31,9 +33,19 @@ from fast_style.cli.shell_options import (
 from fast_style.cli.streams import without_streams
 
 if TYPE_CHECKING:
+    from fast_style.errors import UserError
+    from fast_style.images import Saving
     from fast_style.stylizing.colour import Preserve
     from fast_style.stylizing.files import Job
+    from fast_style.stylizing.strokes import Stroke
     from fast_style.stylizing.stylizer import Stylizer
+
+MAX_STROKE = 64
+
+
+class _Stroke(FiniteRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 @click.command(
@@ -68,6 +80,15 @@ if TYPE_CHECKING:
     help="Keep the photo's colours: luminance takes only light and dark from the style, histogram "
     "matches the style's colours to the photo's.",
 )
+@click.option(
+    "--stroke",
+    type=_Stroke(1, MAX_STROKE),
+    default=1.0,
+    show_default=True,
+    metavar="TIMES",
+    help="Paint with strokes this many times as wide, at the picture's own size; auto makes "
+    "strokes that are seen when the whole picture is.",
+)
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
     "strokes."
@@ -84,6 +105,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
+@saving_options
 @shell_options
 @exit_at_ctrl_c()
 def stylize(
@@ -92,10 +114,12 @@ def stylize(
     out: Path,
     strength: float,
     preserve_color: Preserve | None,
+    stroke: Stroke,
     size: int | None,
     device: str,
     band_rows: int | None,
     scratch: Path | None,
+    saving: Saving,
     shell: ShellOptions,
 ) -> None:
     """Stylize PICTURES of any size. A folder stands for all pictures in it, - for standard input.
@@ -106,7 +130,7 @@ def stylize(
     stylized, and the exit code is 2.
     """
     from fast_style.checkpoint import find_style, read_style
-    from fast_style.stylizing.files import plan_files, stylize_files
+    from fast_style.stylizing.files import plan_files
 
     files = {find_style(style).resolve(): style for style in styles}  # each style once
     for style in files.values():
@@ -124,9 +148,11 @@ def stylize(
             scratch=scratch,
             progress=None if shell.quiet else BandsBar(),
             preserve_color=preserve_color,
+            stroke=stroke,
         )
 
-    settings = _settings(strength, size, preserve_color)
+    wide = None if stroke == 1 else f"stroke {stroke}"
+    settings = _settings(strength, size, preserve_color, wide, str(saving) or None)
     with (
         without_streams(pictures, out, shell.suffix) as places,
         warnings_shown(not shell.quiet, places.explain),
@@ -143,16 +169,25 @@ def stylize(
                 for style, jobs in zip(files.values(), plan, strict=True):
                     if not jobs:
                         continue
-                    stylizer = load(style)
-                    at_once = shell.workers or stylizer.files_at_once
-                    seconds: dict[Job, float] = {}
-                    outcomes = stylize_files(stylizer.begin, jobs, size, at_once, seconds)
-                    for job, error in zip(jobs, outcomes, strict=True):
-                        report.outcome(job, error, seconds[job])
+                    for outcome in _stylize(load(style), jobs, size, saving, shell.workers):
+                        report.outcome(*outcome)
                         bar.update()
             report.summary(targets[0] if len(targets) == 1 == len(batch.sources) else places.out)
     if report.failed:
         sys.exit(WRONG_INPUT)
+
+
+def _stylize(
+    stylizer: Stylizer, jobs: Sequence[Job], size: int | None, saving: Saving, workers: int | None
+) -> Iterator[tuple[Job, UserError | None, float]]:
+    """Stylize files; for each, yield its job, the error or None, and the seconds it took."""
+    from fast_style.stylizing.files import stylize_files
+
+    seconds: dict[Job, float] = {}
+    at_once = workers or stylizer.files_at_once
+    outcomes = stylize_files(stylizer.begin, jobs, size, at_once, saving, seconds)
+    for job, error in zip(jobs, outcomes, strict=True):
+        yield job, error, seconds[job]
 
 
 def _settings(strength: float, size: int | None, *others: object) -> str:

@@ -8,7 +8,8 @@ from fast_style.images.conversion import upright_rgb
 from fast_style.images.folders import find_pictures, list_folder, scan_folder
 from fast_style.images.headers import is_picture, picture_size
 from fast_style.images.kinds import SUFFIXES, refusal_by_suffix
-from fast_style.images.reading import MAX_PIXELS, open_picture
+from fast_style.images.photo import Beside, WholePhoto
+from fast_style.images.reading import MAX_PIXELS, open_photo, open_picture
 from fast_style.images.tensors import (
     PendingPicture,
     resize_picture,
@@ -18,7 +19,9 @@ from fast_style.images.tensors import (
 )
 from fast_style.images.writing import (
     SAVE_SUFFIXES,
+    Saving,
     check_writable,
+    holds_alpha,
     nearest_suffix,
     read_mark,
     save_picture,
@@ -28,12 +31,17 @@ __all__ = [
     "MAX_PIXELS",
     "SAVE_SUFFIXES",
     "SUFFIXES",
+    "Beside",
     "PendingPicture",
+    "Saving",
+    "WholePhoto",
     "check_writable",
     "find_pictures",
+    "holds_alpha",
     "is_picture",
     "list_folder",
     "nearest_suffix",
+    "open_photo",
     "open_picture",
     "picture_size",
     "read_mark",

@@ -1,11 +1,11 @@
-"""From the colours that a file describes to sRGB: ICC profiles, PNG's chunks, EXIF."""
+"""From the colours that a file describes to sRGB, and back: ICC profiles, PNG's chunks, EXIF."""
 
 from __future__ import annotations
 
 import io
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -135,13 +135,46 @@ def convert_to_srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
     return converted
 
 
+@cache
+def srgb_profile() -> bytes:
+    """Return the ICC profile that is written into files, the same bytes each day."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # the date when it was made
+    return bytes(profile)
+
+
+def rgb_profile(picture: Image.Image, encoding: Encoding | None) -> bytes | None:
+    """Return the ICC profile of a picture's own RGB colours.
+
+    Args:
+        picture: as Pillow opened it.
+        encoding: what `find_encoding` found.
+
+    Returns:
+        None where nothing names such colours, or where colours cannot be converted to them.
+    """
+    profile = encoding.profile() if encoding else picture.info.get("icc_profile")
+    return profile if profile and _transform_from_srgb(profile) else None
+
+
+def convert_from_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """Convert a picture of mode "RGB" from sRGB to the colours of a profile of `rgb_profile`."""
+    transform = _transform_from_srgb(profile)
+    assert transform is not None
+    converted = ImageCms.applyTransform(picture, transform)
+    assert converted is not None  # None only where it works in place
+    return converted
+
+
 @lru_cache(maxsize=16)
 def _rgb_profile(chromaticities: tuple[float, ...], exponent: float | None) -> bytes | None:
     """Return an ICC profile of primaries and a curve; None if no colours have such primaries."""
     columns = _colorants(chromaticities)
     if columns is None:
         return None
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile = bytearray(
+        srgb_profile().replace(_in_utf16("sRGB built-in"), _in_utf16("RGB of a file"))
+    )
     values = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True))
     if exponent is not None:  # parameters of (a X + b)^g, and of c X below d
         values |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), np.array([exponent, 1, 0, 0, 0]))
@@ -194,6 +227,21 @@ def _transform_to_srgb(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTra
         return transform
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return None
+
+
+@lru_cache(maxsize=16)
+def _transform_from_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    try:
+        target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if target.profile.xcolor_space.strip() != "RGB":
+            return None
+        return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
+
+
+def _in_utf16(text: str) -> bytes:
+    return text.encode("utf-16-be")
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:

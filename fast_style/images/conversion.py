@@ -38,6 +38,8 @@ TURN_OF_ORIENTATION = {
     8: Image.Transpose.ROTATE_90,
 }
 
+TURNED = frozenset({5, 6, 7, 8})  # orientations that swap width and height
+
 # The factor by which Pillow spreads the few grey levels of a PNG over 256.
 GREY_STEP = {"L;2": 85, "L;4": 17}
 
@@ -56,6 +58,25 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
         UserError: if the picture's colours cannot be converted.
         OSError: and nearly anything else that Pillow's decoders raise if the file is damaged.
     """
+    colours, alpha, _ = upright_parts(picture)
+    if alpha is not None:
+        colours = on_white(colours, alpha)
+    return colours
+
+
+def on_white(colours: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Lay a picture of mode "RGB" with its alpha over white."""
+    return Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
+
+
+def upright_parts(
+    picture: Image.Image,
+) -> tuple[Image.Image, Image.Image | None, Encoding | None]:
+    """Decode a picture and return its upright sRGB colours, their alpha and its own encoding.
+
+    Raises:
+        UserError, OSError: as `upright_rgb` does.
+    """
     # Only an undecoded picture tells these three.
     raw_mode = png_raw_mode(picture)
     encoding = find_encoding(picture)
@@ -65,15 +86,14 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
     rgb = convert_to_srgb(
         colours, encoding.profile() if encoding else picture.info.get("icc_profile")
     )
-    if alpha is not None:
-        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
     turn = TURN_OF_ORIENTATION.get(exif_orientation(picture))
     if turn is not None:
         rgb = rgb.transpose(turn)
+        alpha = alpha and alpha.transpose(turn)
     if rgb is picture:
         rgb = picture.copy()
     rgb.info.clear()  # Pillow would write an old profile into the files saved from this picture
-    return rgb
+    return rgb, alpha, encoding
 
 
 def _colours_and_alpha(

@@ -7,7 +7,7 @@ import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -16,6 +16,9 @@ from fast_style.errors import UserError
 from fast_style.images.conversion import upright_rgb
 from fast_style.images.headers import further_pictures, is_raw, open_undecoded
 from fast_style.images.kinds import FIRST_BYTES, RAW, address_refusal, refusal_by_content
+from fast_style.images.photo import WholePhoto, whole_photo
+
+Opened = TypeVar("Opened", Image.Image, WholePhoto)
 
 MAX_PIXELS = 1_200_000_000
 """Larger pictures are refused. This allows a gigapixel, while a file of a few bytes cannot demand
@@ -61,6 +64,28 @@ def open_picture(
     >>> photo.mode, photo.size
     ('RGB', (600, 400))
     """
+    return _open(path, lambda picture, _: upright_rgb(picture), draft_side, note)
+
+
+def open_photo(path: Path, note: Callable[[str], object] | None = None) -> WholePhoto:
+    """Open a picture file as `open_picture` does, and keep transparency, profile and metadata.
+
+    Args:
+        path: the file.
+        note: told in a sentence if the file holds further pictures.
+
+    Raises:
+        UserError: as `open_picture` does.
+    """
+    return _open(path, whole_photo, None, note)
+
+
+def _open(
+    path: Path,
+    convert: Callable[[Image.Image, BinaryIO], Opened],
+    draft_side: int | None,
+    note: Callable[[str], object] | None,
+) -> Opened:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening could wait forever
@@ -70,7 +95,7 @@ def open_picture(
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise UserError(f"{path} is empty, zero bytes long: copy the picture again.")
-            picture = _decode(file, path, draft_side)
+            picture = _decode(file, path, convert, draft_side)
             if note is not None and (more := further_pictures(file)):
                 note(f"{path} {more}: only the first is used")
             return picture
@@ -88,7 +113,12 @@ def open_picture(
         ) from error
 
 
-def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
+def _decode(
+    file: BinaryIO,
+    path: Path,
+    convert: Callable[[Image.Image, BinaryIO], Opened],
+    draft_side: int | None,
+) -> Opened:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd files that it reads nevertheless
@@ -102,7 +132,7 @@ def _decode(file: BinaryIO, path: Path, draft_side: int | None) -> Image.Image:
                 picture.draft(None, (draft_side, draft_side))
             _check_memory(picture, path)
             try:
-                return upright_rgb(picture)
+                return convert(picture, file)
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
     except UserError:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import secrets
 import warnings
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image, PngImagePlugin, features
 
 from fast_style.errors import UserError
 from fast_style.files import replacing
+from fast_style.images.colour import convert_from_srgb, srgb_profile
+from fast_style.images.exif import IMAGE_ID, OURS, Exif, append_to_tiff
 from fast_style.images.headers import open_undecoded
 from fast_style.images.kinds import SUFFIXES, UNREADABLE_KIND_OF_SUFFIX, either
+from fast_style.images.metadata import Metadata
+from fast_style.images.photo import Beside, WholePhoto
+
+log = logging.getLogger(__name__)
 
 SAVE_FORMATS = {
     ".jpg": "JPEG",
@@ -23,26 +31,70 @@ SAVE_FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
-}
+} | ({".avif": "AVIF"} if features.check("avif") else {})
 SAVE_SUFFIXES = frozenset(SAVE_FORMATS)
 """Lower-case suffixes that `save_picture` knows."""
 
 # Pixels. libjpeg stops short of the 65,535 that the JPEG standard allows.
-LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_535}
+
+OPAQUE_FORMATS = frozenset({"JPEG", "BMP"})
+QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}  # at which nobody sees a difference
+FULL_COLOUR_FROM = 90  # quality from which JPEG and AVIF store colours at full resolution
+MOST_JPEG_EXIF = 65_533  # bytes
+DEFLATE, DIFFERENCES = "tiff_adobe_deflate", {317: 2}  # of a TIFF; all programs read these
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How stylized photos are written.
+
+    Args:
+        quality: quality of JPEG, WebP and AVIF, 1 to 100; None for `QUALITY`.
+        keep_profile: write in the photo's own RGB colours, not in sRGB.
+        keep_location: keep GPS coordinates and places.
+        strip_metadata: leave EXIF and XMP out.
+    """
+
+    quality: int | None = None
+    keep_profile: bool = False
+    keep_location: bool = False
+    strip_metadata: bool = False
+
+    def beside(self, photo: WholePhoto) -> Beside:
+        """Return what a file made from a photo holds beside its colours."""
+        metadata = photo.metadata.kept(self.keep_location, self.strip_metadata)
+        return Beside(photo.alpha, photo.profile if self.keep_profile else None, metadata)
+
+    def __str__(self) -> str:
+        """Name the settings that are not the default ones."""
+        changed = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return " ".join(f"{name}={value}" for name, value, usual in changed if value != usual)
 
 
 def save_picture(
-    picture: Image.Image, path: Path, quality: int = 95, mark: str | None = None
+    picture: Image.Image,
+    path: Path,
+    quality: int | None = None,
+    mark: str | None = None,
+    beside: Beside | None = None,
+    software: str | None = None,
 ) -> None:
-    """Save a picture in the format that the suffix of ``path`` names.
+    """Save a picture in the format that the suffix of ``path`` names, with the profile of sRGB.
 
-    Missing folders are made. The file is complete or, after a failure, as it was before.
+    Missing folders are made. The file is complete or, after a failure, as it was before. TIFF is
+    compressed without loss. BMP has no room for a profile, a mark or metadata.
 
     Args:
-        picture: a picture of mode "RGB".
-        path: a name that ends in .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp.
-        quality: quality of JPEG and WebP, 1 to 100. JPEG keeps full colour resolution (4:4:4).
-        mark: text that `read_mark` finds in the file. BMP has no room for it.
+        picture: a picture of mode "RGB" in sRGB.
+        path: a name that ends in .jpg, .jpeg, .png, .webp, .tif, .tiff, .bmp or, where Pillow has
+            it, .avif.
+        quality: quality of JPEG, WebP and AVIF, 1 to 100; None for `QUALITY`. From 90 on, JPEG and
+            AVIF keep full colour resolution (4:4:4), and half of it below (4:2:0).
+        mark: text that `read_mark` finds in the file.
+        beside: what the file holds beside the colours. They are converted to its profile. JPEG and
+            BMP have no alpha.
+        software: name of the program, for the metadata; "fast-style" if there is only a mark.
 
     Raises:
         UserError: if the suffix is another, the picture is larger than the format can hold, or the
@@ -57,19 +109,23 @@ def save_picture(
     ((255, 0, 0), 'a red one')
     """
     file_format = _format_to_save(path, picture.size)
-    options: dict[str, Any] = {}
-    if file_format in ("JPEG", "WEBP"):
-        options["quality"] = quality
-    if file_format == "JPEG":
-        options["subsampling"] = 0
-    if mark is not None and file_format != "BMP":
-        exif = Image.Exif()
-        exif[ExifTags.Base.Software] = "fast-style"
-        exif[ExifTags.Base.ImageID] = mark
-        options["exif"] = exif
+    beside = beside or Beside()
+    profile, metadata = beside.profile, beside.metadata
+    if mark is not None:
+        software = software or "fast-style"
+    exif = metadata.exif_to_write(picture.size, profile is None, software, mark)
+    if profile is not None and file_format != "BMP" and picture.mode == "RGB":
+        picture = convert_from_srgb(picture, profile)
+    if beside.alpha is not None and file_format not in OPAQUE_FORMATS:
+        picture = picture.copy()
+        picture.putalpha(beside.alpha)
+    options = _encoding(file_format, quality or QUALITY.get(file_format))
+    options |= _beside(file_format, profile or srgb_profile(), exif, metadata, path)
     try:
         with replacing(path) as file:
             picture.save(file, format=file_format, **options)
+            if file_format == "TIFF":
+                append_to_tiff(file, exif or Exif(), metadata.xmp)
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder: name a file to write.") from error
     except (FileExistsError, NotADirectoryError) as error:
@@ -82,6 +138,49 @@ def save_picture(
             f"{path} cannot be saved ({error.strerror or error}): name a folder that can be "
             "written to and has room."
         ) from error
+
+
+def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:
+    """Return how pixels are compressed, for Pillow."""
+    if file_format == "TIFF":
+        return {"compression": DEFLATE, "tiffinfo": DIFFERENCES}
+    if quality is None:
+        return {}
+    if file_format == "WEBP":
+        return {"quality": quality}
+    full_colour = quality >= FULL_COLOUR_FROM
+    return {"quality": quality, "subsampling": "4:4:4" if full_colour else "4:2:0"}
+
+
+def _beside(
+    file_format: str, profile: bytes, exif: Exif | None, metadata: Metadata, path: Path
+) -> dict[str, Any]:
+    """Return what is written beside the pixels, for Pillow."""
+    if file_format == "BMP":
+        return {"dpi": metadata.dpi} if metadata.dpi else {}
+    options: dict[str, Any] = {"icc_profile": profile}
+    if metadata.dpi and file_format != "WEBP":
+        options["dpi"] = metadata.dpi
+    if file_format == "TIFF":
+        return options  # `append_to_tiff` writes the rest
+    if exif is not None:
+        options["exif"] = exif.tobytes()
+        if file_format == "JPEG" and len(options["exif"]) > MOST_JPEG_EXIF:
+            log.warning("%s has no room for the photo's EXIF, which is left out", path)
+            short = Exif({tag: exif.main[tag] for tag in OURS if tag in exif.main})
+            options["exif"] = short.tobytes()
+    if metadata.xmp and file_format == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
+        options["pnginfo"] = chunks
+    elif metadata.xmp:
+        options["xmp"] = metadata.xmp
+    return options
+
+
+def holds_alpha(path: Path) -> bool:
+    """Return whether the format that the suffix of ``path`` names has transparency."""
+    return SAVE_FORMATS.get(path.suffix.lower()) not in OPAQUE_FORMATS
 
 
 def _format_to_save(path: Path, size: tuple[int, int]) -> str:
@@ -117,7 +216,7 @@ def read_mark(path: Path) -> str | None:
             return None
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
-            mark = open_undecoded(file).getexif().get(ExifTags.Base.ImageID)
+            mark = open_undecoded(file).getexif().get(IMAGE_ID)
             return None if mark is None else str(mark)
     except Exception:  # whatever the file is, `save_picture` did not write it
         return None

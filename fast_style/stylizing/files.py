@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,13 +23,16 @@ from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.images import (
     SAVE_SUFFIXES,
+    Beside,
     PendingPicture,
+    Saving,
+    WholePhoto,
+    holds_alpha,
     list_folder,
     nearest_suffix,
-    open_picture,
+    open_photo,
     read_mark,
     refusal_by_suffix,
-    resize_picture,
     save_picture,
 )
 from fast_style.images.writing import SAVE_FORMATS
@@ -51,11 +55,13 @@ class Job:
         source: file to read.
         target: file to write.
         mark: text that tells what ``target`` was made from; `save_picture` writes it.
+        style: name of the style, for the metadata.
     """
 
     source: Path
     target: Path
     mark: str
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ def plan_files(
         jobs = []
         for source, target in pairs:
             candidates = _candidates(target, name, always_named=len(styles) > 1)
-            job = targets.first_free(source, candidates, _mark(source, style, settings))
+            mark = _mark(source, style, settings)
+            job = targets.first_free(source, candidates, mark, style.stem)
             if job is not None:
                 jobs.append(job)
         plan.append(jobs)
@@ -128,7 +135,7 @@ def _plan_single_file(
         raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
     if len(styles) > 1:
         raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-    job = Job(sources[0], out, _mark(sources[0], styles[0], settings))
+    job = Job(sources[0], out, _mark(sources[0], styles[0], settings), styles[0].stem)
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
     if out.exists() and read_mark(out) != job.mark:
@@ -241,10 +248,12 @@ class _FreeTargets:
     report: Report
     taken: set[Path] = field(default_factory=set)
 
-    def first_free(self, source: Path, candidates: Iterator[Path], mark: str) -> Job | None:
+    def first_free(
+        self, source: Path, candidates: Iterator[Path], mark: str, style: str
+    ) -> Job | None:
         """Return a job with the first free candidate, or None if it `refuses` that."""
         target = next(path for path in candidates if self._is_free(path, mark))
-        job = Job(source, target, mark)
+        job = Job(source, target, mark, style)
         if self.refuses(job):
             return None
         self.taken.add(target)
@@ -286,6 +295,7 @@ def stylize_files(
     jobs: Sequence[Job],
     size: int | None,
     at_once: int = 1,
+    saving: Saving = Saving(),  # noqa: B008, it cannot be changed
     seconds: dict[Job, float] | None = None,
 ) -> Iterator[UserError | None]:
     """Stylize files one by one, while the next are read and earlier ones are written.
@@ -297,6 +307,7 @@ def stylize_files(
         jobs: jobs from `plan_files`.
         size: longer side in pixels to which each photo is scaled first; None to leave it.
         at_once: number of files to read, and to write, at once.
+        saving: how to write.
         seconds: filled with how long each job was worked on: reading, stylizing and writing.
 
     Yields:
@@ -306,16 +317,16 @@ def stylize_files(
     writing: deque[tuple[Job, Future[None]]] = deque()
     timed = partial(_timed, {} if seconds is None else seconds)
     try:
-        photos = (readers.submit(timed(job, _read), job.source, size) for job in jobs)
+        photos = (readers.submit(timed(job, _read), job, size) for job in jobs)
         reading = deque(islice(photos, at_once))
         for job in jobs:
             photo = reading.popleft()
             reading.extend(islice(photos, 1))
             wait([photo])
-            stylized = timed(job, _begin)(begin, job, photo)
+            stylized = timed(job, _begin)(begin, job, photo, saving)
             if len(writing) == at_once:
                 yield _outcome(*writing.popleft())
-            writing.append((job, writers.submit(timed(job, _write), stylized, job)))
+            writing.append((job, writers.submit(timed(job, _write), stylized, job, saving)))
         while writing:
             yield _outcome(*writing.popleft())
     finally:
@@ -339,30 +350,51 @@ def _timed(
     return timed
 
 
-def _read(source: Path, size: int | None) -> Image.Image:
-    photo = open_picture(source, note=log.warning)
-    return photo if size is None else resize_picture(photo, size)
+@dataclass(frozen=True)
+class _Begun:
+    """A picture that is being stylized, and what its file will hold beside its colours."""
+
+    painted: PendingPicture
+    beside: Beside
+
+
+def _read(job: Job, size: int | None) -> WholePhoto:
+    photo = open_photo(job.source, note=log.warning)
+    if not holds_alpha(job.target):
+        photo = photo.on_white()
+    return (photo if size is None else photo.resized(size)).filled()
 
 
 def _begin(
-    begin: Callable[[Image.Image], PendingPicture], job: Job, photo: Future[Image.Image]
-) -> PendingPicture | UserError:
+    begin: Callable[[Image.Image], PendingPicture],
+    job: Job,
+    photo: Future[WholePhoto],
+    saving: Saving,
+) -> _Begun | UserError:
     try:
         opened = photo.result()
     except Exception as error:
         return _as_user_error(error, job)
     try:
-        return begin(opened)
+        return _Begun(begin(opened.colours), saving.beside(opened))
     except UserError as error:
         return UserError(f"{job.source}: {error}")
     except Exception as error:
         return _as_user_error(error, job)
 
 
-def _write(stylized: PendingPicture | UserError, job: Job) -> None:
-    if isinstance(stylized, UserError):
-        raise stylized
-    save_picture(stylized(), job.target, mark=job.mark)
+def _write(begun: _Begun | UserError, job: Job, saving: Saving) -> None:
+    if isinstance(begun, UserError):
+        raise begun
+    save_picture(
+        begun.painted(), job.target, saving.quality, job.mark, begun.beside, _software(job.style)
+    )
+
+
+def _software(style: str) -> str:
+    """Return the name of the program for metadata, with its version and the style."""
+    program = f"fast-style {version('fast-style')}"
+    return f"{program}, style {style}" if style else program
 
 
 def _outcome(job: Job, writing: Future[None]) -> UserError | None:

@@ -131,9 +131,8 @@ def train(
         for precision in {results[0].precision for results in measured.values()}
     }
     click.echo(f"{run(describe_machine, device=device)}; rounds: {rounds}")
-    click.echo(f"one step on {batch} photos of {size} x {size} px; ours with {loss}")
-    if loss == "vgg19":
-        click.echo("VGG19 with random weights: for timing only")
+    note = " with random weights, for timing only" if loss == "vgg19" else ""
+    click.echo(f"one step on {batch} photos of {size} x {size} px; ours with {loss}{note}")
     print_table(
         [
             {

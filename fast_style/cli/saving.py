@@ -1,0 +1,63 @@
+"""Options for how pictures are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+
+def saving_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--quality``, ``--keep-profile``, ``--keep-location`` and ``--strip-metadata``.
+
+    The command receives them as one `Saving` named ``saving``.
+    """
+    options = (
+        click.option(
+            "--quality",
+            type=click.IntRange(1, 100),
+            metavar="1-100",
+            help="Quality of JPEG and WebP (95 by default) and of AVIF (90). Below 90, JPEG and "
+            "AVIF store colours at half the resolution. PNG and TIFF lose nothing at any.",
+        ),
+        click.option(
+            "--keep-profile",
+            is_flag=True,
+            help="Write in the photo's own RGB colours, such as Display P3, and not in sRGB.",
+        ),
+        click.option(
+            "--keep-location",
+            is_flag=True,
+            help="Keep GPS coordinates and names of places, which are left out by default.",
+        ),
+        click.option(
+            "--strip-metadata",
+            is_flag=True,
+            help="Leave out the photo's EXIF and XMP, which are kept by default.",
+        ),
+    )
+
+    @wraps(command)
+    def with_saving(
+        *args: Any,
+        quality: int | None,
+        keep_profile: bool,
+        keep_location: bool,
+        strip_metadata: bool,
+        **kwargs: Any,
+    ) -> Any:
+        from fast_style.images import Saving
+
+        if keep_location and strip_metadata:
+            raise click.UsageError(
+                "--keep-location and --strip-metadata exclude each other: choose one."
+            )
+        saving = Saving(quality, keep_profile, keep_location, strip_metadata)
+        return command(*args, saving=saving, **kwargs)
+
+    wrapped: Callable[..., Any] = with_saving
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
