@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,14 @@ from fast_style.errors import UserError
 if TYPE_CHECKING:
     from fast_style.images import Saving
     from fast_style.stylizing.colour import Preserve
+    from fast_style.stylizing.strokes import Stroke
+
+MAX_STROKE = 64
+
+
+class _Stroke(FiniteRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 @click.command(
@@ -55,6 +63,15 @@ if TYPE_CHECKING:
     help="Keep the photo's colours: luminance takes only light and dark from the style, histogram "
     "matches the style's colours to the photo's.",
 )
+@click.option(
+    "--stroke",
+    type=_Stroke(1, MAX_STROKE),
+    default=1.0,
+    show_default=True,
+    metavar="TIMES",
+    help="Paint with strokes this many times as wide, at the picture's own size; auto makes "
+    "strokes that are seen when the whole picture is.",
+)
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
     "strokes."
@@ -79,6 +96,7 @@ def stylize(
     out: Path,
     strength: float,
     preserve_color: Preserve | None,
+    stroke: Stroke,
     size: int | None,
     device: str,
     band_rows: int | None,
@@ -100,7 +118,8 @@ def stylize(
     for style in files.values():
         read_style(style).at_strength(strength)
     with warnings_shown():
-        settings = _settings(strength, size, preserve_color, str(saving) or None)
+        wide = None if stroke == 1 else f"stroke {stroke}"
+        settings = _settings(strength, size, preserve_color, wide, str(saving) or None)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
@@ -119,6 +138,7 @@ def stylize(
                     scratch=scratch,
                     progress=BandsBar(),
                     preserve_color=preserve_color,
+                    stroke=stroke,
                 )
                 for error in stylize_files(
                     stylizer.begin, jobs, size, stylizer.files_at_once, saving

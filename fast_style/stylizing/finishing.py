@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.stylizing.colour import Preserve, preserve_color, preserve_color_of_arrays
+from fast_style.stylizing.strokes import Stroke, bring_up_array, shrink_array
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,33 @@ class Finishing:
 
 
 def _recolored(photos: Tensor, painted: Tensor, preserve: Preserve) -> Tensor:
+    def recolor(photo: Array, paint: Array) -> Array:
+        return preserve_color_of_arrays(photo, paint, preserve)
+
+    return _on_arrays(recolor, photos, painted)
+
+
+def shrink_tensors(photos: Tensor, stroke: Stroke) -> Tensor:
+    """`shrink` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
+    return photos if stroke == 1 else _on_arrays(partial(shrink_array, stroke=stroke), photos)
+
+
+def bring_up_tensors(photos: Tensor, small: Tensor, painted: Tensor) -> Tensor:
+    """`bring_up` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
+    if small.shape == photos.shape:
+        return painted
+    return _on_arrays(bring_up_array, photos, small, painted)
+
+
+def _on_arrays(function: Callable[..., Array], *batches: Tensor) -> Tensor:
+    """Apply a function of arrays ``(H, W, 3)`` to each picture of batches of tensors."""
     import torch
 
-    pairs = (
-        tensors.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).numpy()
-        for tensors in (photos, painted)
+    first = batches[0]
+    arrays = (
+        batch.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).numpy() for batch in batches
     )
-    recolored = [
-        torch.from_numpy(preserve_color_of_arrays(photo, paint, preserve))
-        for photo, paint in zip(*pairs, strict=True)
-    ]
-    if not recolored:
-        return painted
-    return torch.stack(recolored).permute(0, 3, 1, 2).contiguous().to(painted)
+    results = [torch.from_numpy(function(*each)) for each in zip(*arrays, strict=True)]
+    if not results:
+        return batches[-1]
+    return torch.stack(results).permute(0, 3, 1, 2).contiguous().to(first.device, first.dtype)

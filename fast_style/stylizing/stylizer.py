@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from fast_style.images import PendingPicture, upright_rgb
 from fast_style.networks import MIN_SIDE
 from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
-from fast_style.stylizing.finishing import Finishing
+from fast_style.stylizing.finishing import Finishing, bring_up_tensors, shrink_tensors
+from fast_style.stylizing.strokes import Stroke, bring_up, shrink
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,9 @@ class Stylizer:
         progress: told how much of a picture in bands is done and the total.
         preserve_color: ``luminance`` keeps hue and chroma of the photo, ``histogram`` its mean
             colour and their spread; see `preserve_color`. By default colours are the style's.
+        stroke: how many times wider than the network's own its strokes are, at least 1. The
+            picture is painted that much smaller, and brought up along the photo's edges. ``auto``
+            makes strokes that are seen when the whole picture is; see `stroke_for`.
 
     Attributes:
         name: name of the style.
@@ -76,6 +81,7 @@ class Stylizer:
         scratch: Path | None = None,
         progress: Callable[[float, float], object] | None = None,
         preserve_color: Preserve | None = None,
+        stroke: Stroke = 1.0,
     ) -> None:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is between 0 and 1, not {strength}")
@@ -83,6 +89,8 @@ class Stylizer:
             raise ValueError(f"precision is auto or float32, not {precision}")
         if preserve_color not in (None, *PRESERVE):
             raise ValueError(f"preserve_color is {' or '.join(PRESERVE)}, not {preserve_color}")
+        if stroke != "auto" and not 1 <= stroke < math.inf:
+            raise ValueError(f"stroke is auto or a number of at least 1, not {stroke}")
         found = read_style(style).at_strength(strength)
         self.name = found.name
         self.strength = strength
@@ -96,6 +104,7 @@ class Stylizer:
         )
         self._always_in_bands = bool(band_rows or scratch)
         self._finishing = Finishing(strength, preserve_color)
+        self._stroke = stroke
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
@@ -136,10 +145,11 @@ class Stylizer:
             raise TypeError(f"expected a picture of PIL's, got {_described(picture)}")
         photo = upright_rgb(picture)
         _check_side(*photo.size)
-        painted = self._start(photo)
-        if self._finishing.is_none:
+        small = shrink(photo, self._stroke)
+        painted = self._start(small)
+        if self._finishing.is_none and small is photo:
             return painted
-        return lambda: self._finishing.picture(photo, painted())
+        return lambda: self._finishing.picture(photo, bring_up(photo, small, painted()))
 
     def _start(self, photo: Image.Image) -> PendingPicture:
         if not self._always_in_bands:
@@ -152,14 +162,16 @@ class Stylizer:
         return self._bands.start(photo)
 
     def _stylize_tensors(self, photos: Tensor) -> Tensor:
-        painted = self._one_pass.paint_tensors(photos)
+        small = shrink_tensors(photos, self._stroke)
+        painted = self._one_pass.paint_tensors(small)
         if painted is None:
             height, width = photos.shape[-2:]
             raise UserError(
                 f"tensors of {width} x {height} px do not fit into the memory of {self.device}: "
                 "give fewer or smaller ones, or pictures, which are stylized in bands"
             )
-        return self._finishing.tensors(photos, painted.to(photos.device, photos.dtype))
+        painted = bring_up_tensors(photos, small, painted.to(photos.device, photos.dtype))
+        return self._finishing.tensors(photos, painted)
 
 
 def _check_tensors(given: Tensor) -> None:
