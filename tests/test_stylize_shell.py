@@ -195,9 +195,9 @@ def test_formats_that_contradict_or_are_unknown(tmp_path: Path, style: Path, pho
         stylize(photo, "--style", style, "-o", tmp_path / "a.jpeg", "--format", "jpg").exit_code
         == 0
     )
-    unknown = stylize(photo, "--style", style, "--format", "heic")
+    unknown = stylize(photo, "--style", style, "--format", "cr2")
     assert unknown.exit_code == 2
-    assert "'heic' is no format to write: choose " in unknown.stderr
+    assert "'cr2' is no format to write: choose " in unknown.stderr
 
 
 # --- JSON and quiet ---
@@ -223,14 +223,14 @@ def test_a_line_of_json_for_each_file(tmp_path: Path, style: Path, photo: Path) 
 
 
 def test_json_tells_what_gives_no_job(tmp_path: Path, style: Path, photo: Path) -> None:
-    empty, heic = tmp_path / "empty", tmp_path / "in" / "a.heic"
+    empty, raw = tmp_path / "empty", tmp_path / "in" / "a.cr2"
     empty.mkdir()
-    heic.parent.mkdir()
-    heic.touch()
-    noise(40, 30).save(heic.parent / "b.png")
-    result = stylize(empty, heic.parent, photo, "--style", style, "--json", "-o", photo.parent)
+    raw.parent.mkdir()
+    raw.touch()
+    noise(40, 30).save(raw.parent / "b.png")
+    result = stylize(empty, raw.parent, photo, "--style", style, "--json", "-o", photo.parent)
     assert [line["source"] for line in lines(result)] == [
-        str(path) for path in (empty, heic, photo, heic.parent / "b.png")
+        str(path) for path in (empty, raw, photo, raw.parent / "b.png")
     ]
     assert [line["error"] is None for line in lines(result)] == [False, False, False, True]
 
@@ -402,7 +402,7 @@ def test_several_files_are_read_and_written_at_once(tmp_path: Path, style: Path)
 def test_each_refusal_names_the_file_and_a_remedy(tmp_path: Path, style: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no picture")
-    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "photo.cr2").write_bytes(b"\0\0\0\x18ftypcrx ")
     noise(4, 4).save(tmp_path / "small.png")
     noise(99, 99).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-900])

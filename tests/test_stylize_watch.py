@@ -135,8 +135,8 @@ def test_what_cannot_be_used_is_told_and_watching_goes_on(
     tmp_path: Path, watching: Callable[..., Watching]
 ) -> None:
     program = watching("--no-recursive")
-    (tmp_path / "in" / "photo.heic").write_bytes(b"\0" * 40)
-    assert "HEIC" in program.next()["error"]
+    (tmp_path / "in" / "photo.cr2").write_bytes(b"\0" * 40)
+    assert "raw file" in program.next()["error"]
     content = png(99, 99)
     half = tmp_path / "in" / "half.png"
     half.write_bytes(content[:9000])  # and the rest much later

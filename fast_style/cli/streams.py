@@ -88,14 +88,13 @@ def _with_stdin(places: Places, folder: Path) -> Places:
 
 
 def _with_stdout(places: Places, folder: Path, suffix: str | None) -> Places:
-    from fast_style.images import SAVE_SUFFIXES
+    from fast_style.stylizing.files import Placing
 
     if len(places.pictures) != 1 or places.pictures[0].is_dir():
         raise UserError("standard output takes one picture, and there are several: name a folder")
     if sys.stdout.isatty():
         raise UserError("standard output is a terminal: send it to a file or a pipe, or name -o")
-    own = places.pictures[0].suffix
-    stdout = folder / f"stdout{suffix or (own if own.lower() in SAVE_SUFFIXES else '.png')}"
+    stdout = folder / f"stdout{Placing(suffix=suffix).suffix_for(places.pictures[0])}"
     called = places.called | {stdout: "standard output"}
     return replace(places, out=stdout, called=called, to_stdout=True)
 

@@ -22,6 +22,7 @@ from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.images import (
+    HEIF_SUFFIXES,
     SAVE_SUFFIXES,
     Beside,
     PendingPicture,
@@ -77,6 +78,13 @@ class Placing:
     recursive: bool = True
     suffix: str | None = None
     base: Path | None = None
+
+    def suffix_for(self, source: Path) -> str:
+        """Return the suffix of a stylized picture: its own, or that of a format like it."""
+        own = source.suffix.lower()
+        if self.suffix or own in SAVE_SUFFIXES:
+            return self.suffix or source.suffix
+        return ".jpg" if own in HEIF_SUFFIXES else ".png"
 
 
 def plan_files(
@@ -188,12 +196,7 @@ def _pair_with_targets(
         else:
             below = source.relative_to(placing.base) if placing.base else source.name
             pairs.append((source, out / below))
-    return [(path, target.with_suffix(_written_suffix(path, placing))) for path, target in pairs]
-
-
-def _written_suffix(source: Path, placing: Placing) -> str:
-    own = source.suffix if source.suffix.lower() in SAVE_SUFFIXES else ".png"
-    return placing.suffix or own
+    return [(path, target.with_suffix(placing.suffix_for(path))) for path, target in pairs]
 
 
 def _pictures_in(folder: Path, out: Path, report: Report, recursive: bool) -> list[Path]:
