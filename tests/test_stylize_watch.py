@@ -51,7 +51,7 @@ class Watching:
             self.lines.put(json.loads(line))
 
     def next(self) -> dict[str, Any]:
-        return self.lines.get(timeout=60)
+        return self.lines.get(timeout=180)
 
     def end(self) -> str:
         """Press Ctrl-C, and return what was said on standard error."""
