@@ -241,12 +241,12 @@ def flawed(photos: Path) -> Path:
 def test_files_that_cannot_be_read_are_counted_and_named(
     photos: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("IMG_1.HEIC", "IMG_2.CR2"):
+    for name in ("IMG_1.JXL", "IMG_2.CR2"):
         (photos / name).write_bytes(bytes(40))
     assert len(PhotoFolder(photos, 32, (0.5, 1.0), 64, seed=0)) == 6
     (message,) = caplog.messages
     assert message.startswith(f"2 of the files in {photos} cannot be read")
-    assert "IMG_1.HEIC, IMG_2.CR2" in message
+    assert "IMG_1.JXL, IMG_2.CR2" in message
 
 
 @pytest.mark.parametrize("workers", [0, 2])

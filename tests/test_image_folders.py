@@ -43,13 +43,13 @@ class TestFindPictures:
     def test_what_cannot_be_read_is_counted_and_named(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        for name in ("a.jpg", "b.HEIC", "deep/c.nef", "d.mp4", "notes.txt", ".e.heic"):
+        for name in ("a.jpg", "b.JXL", "deep/c.nef", "d.mp4", "notes.txt", ".e.jxl"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
         assert find_pictures(tmp_path) == [tmp_path / "a.jpg"]
         (message,) = caplog.messages
         assert message.startswith(f"3 of the files in {tmp_path} cannot be read")
-        assert message.endswith(": b.HEIC, d.mp4, deep/c.nef")
+        assert message.endswith(": b.JXL, d.mp4, deep/c.nef")
         for number in range(10):
             (tmp_path / f"f{number}.cr2").touch()
         find_pictures(tmp_path)
@@ -57,9 +57,9 @@ class TestFindPictures:
         assert caplog.messages[1].endswith(", and 3 more") or caplog.messages[1].endswith(" 3 more")
 
     def test_a_folder_of_nothing_that_can_be_read(self, tmp_path: Path) -> None:
-        for name in ("a.heic", "b.heic"):
+        for name in ("a.jxl", "b.jxl"):
             (tmp_path / name).touch()
-        with pytest.raises(UserError, match=r"holds no picture that can.*a\.heic is a HEIC photo"):
+        with pytest.raises(UserError, match=r"holds no picture that can.*a\.jxl is a JPEG XL"):
             find_pictures(tmp_path)
 
     def test_suffixes_are_lower_case_with_the_dot(self) -> None:

@@ -7,7 +7,7 @@ a float RGB tensor in [0, 1].
 from fast_style.images.conversion import upright_rgb
 from fast_style.images.folders import find_pictures, list_folder
 from fast_style.images.headers import is_picture
-from fast_style.images.kinds import SUFFIXES, refusal_by_suffix
+from fast_style.images.kinds import HEIF_SUFFIXES, SUFFIXES, refusal_by_suffix
 from fast_style.images.photo import Beside, WholePhoto
 from fast_style.images.reading import MAX_PIXELS, open_photo, open_picture
 from fast_style.images.tensors import (
@@ -28,6 +28,7 @@ from fast_style.images.writing import (
 )
 
 __all__ = [
+    "HEIF_SUFFIXES",
     "MAX_PIXELS",
     "SAVE_SUFFIXES",
     "SUFFIXES",

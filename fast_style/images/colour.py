@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from fast_style.errors import UserError
-from fast_style.images.headers import exif_says_adobe_rgb, png_cicp
+from fast_style.images.headers import exif_says_adobe_rgb, heif_cicp, png_cicp
 
 # The exponent with which levels are encoded on their way to sRGB. It is close to sRGB's own curve,
 # so that the 256 levels stay evenly spread.
@@ -61,7 +61,7 @@ D50 = np.array([0.9642, 1.0, 0.8249])
 
 
 def find_encoding(picture: Image.Image) -> Encoding | None:
-    """Return what a PNG's chunks or EXIF say about the colours of an undecoded picture.
+    """Return what a PNG's chunks, HEIF or EXIF say about the colours of an undecoded picture.
 
     PNG, third edition, section 4.3: cICP counts before iCCP, iCCP before sRGB, and sRGB before gAMA
     and cHRM.
@@ -72,7 +72,7 @@ def find_encoding(picture: Image.Image) -> Encoding | None:
     Raises:
         UserError: if the colours do not fit into sRGB without a choice that nobody made.
     """
-    cicp = png_cicp(picture)
+    cicp = png_cicp(picture) or heif_cicp(picture)
     if cicp is not None:
         return _cicp_encoding(cicp)
     if "icc_profile" in picture.info or "srgb" in picture.info:

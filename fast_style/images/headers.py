@@ -6,23 +6,26 @@ import os
 import struct
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from fast_style.images.kinds import RAW, SUFFIXES_OF_FORMAT
+from fast_style.images.kinds import FIRST_BYTES, RAW, SUFFIXES_OF_FORMAT, is_heif
 
 # Tags of TIFF 6.0 and DNG
 NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 254, 258, 262, 339, 50706
 REDUCED, WHITE_IS_ZERO, SIGNED = 1, 0, 2  # values of three of them
+
+UNSPECIFIED = 2  # in both tables of ITU-T H.273
 
 _lifting_pillow_limit = threading.Lock()
 
 
 def open_undecoded(file: BinaryIO) -> Image.Image:
     """Read the header of a picture of one of the formats in `SUFFIXES_OF_FORMAT`."""
-    formats = list(SUFFIXES_OF_FORMAT)
+    formats = _formats_to_try(file)
     try:
         return Image.open(file, formats=formats)
     except Image.DecompressionBombError:
@@ -34,6 +37,24 @@ def open_undecoded(file: BinaryIO) -> Image.Image:
                 return Image.open(file, formats=formats)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
+
+
+def _formats_to_try(file: BinaryIO) -> list[str]:
+    if "HEIF" not in SUFFIXES_OF_FORMAT:
+        return list(SUFFIXES_OF_FORMAT)
+    head = file.read(FIRST_BYTES)
+    file.seek(-len(head), os.SEEK_CUR)
+    if is_heif(head):
+        _register_heif()
+        return ["HEIF"]
+    return [name for name in SUFFIXES_OF_FORMAT if name != "HEIF"]
+
+
+@cache
+def _register_heif() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
 
 
 def is_picture(path: Path) -> bool:
@@ -66,6 +87,8 @@ def further_pictures(file: BinaryIO) -> str | None:
             count = getattr(picture, "n_frames", 1)
             if count == 1 or picture.format == "MPO":
                 return None
+            if picture.format == "HEIF":
+                return f"holds {count} pictures"
             if picture.format != "TIFF":
                 return f"is an animation of {count} pictures"
             pages = 0
@@ -108,6 +131,16 @@ def png_cicp(picture: Image.Image) -> tuple[int, ...] | None:
         file.seek(length + 4, os.SEEK_CUR)
     file.seek(position)
     return found
+
+
+def heif_cicp(picture: Image.Image) -> tuple[int, ...] | None:
+    """Return what HEIF says about colours as a cICP does; None where it says nothing."""
+    said = picture.info.get("nclx_profile")
+    if picture.format != "HEIF" or not isinstance(said, dict) or "icc_profile" in picture.info:
+        return None
+    primaries, transfer = said["color_primaries"], said["transfer_characteristics"]
+    # The decoder has already gone from YCbCr to RGB and to full range.
+    return None if UNSPECIFIED in (primaries, transfer) else (primaries, transfer, 0, 1)
 
 
 def exif_orientation(picture: Image.Image) -> int:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import features
+
+from fast_style.extras import missing_extra
+
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+READS_HEIF = find_spec("pillow_heif") is not None  # it is imported only for such a file
 
 # Plain raster formats only: Pillow would hand an EPS file to Ghostscript, for example. Pillow knows
 # the first five without importing its other plugins, so they come first.
@@ -20,7 +26,11 @@ SUFFIXES_OF_FORMAT = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
     "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-} | ({"AVIF": (".avif", ".avifs")} if features.check("avif") else {})
+}
+if READS_HEIF:
+    SUFFIXES_OF_FORMAT["HEIF"] = HEIF_SUFFIXES
+if features.check("avif"):
+    SUFFIXES_OF_FORMAT["AVIF"] = (".avif", ".avifs")
 
 SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF_FORMAT.values() for suffix in suffixes)
 """Lower-case suffixes of the files that count as pictures."""
@@ -45,7 +55,12 @@ def _kind(name: str, remedy: str, suffixes: str = "") -> UnreadableKind:
     return UnreadableKind(name, remedy, frozenset(f".{suffix}" for suffix in suffixes.split()))
 
 
-HEIC = _kind("a HEIC photo", "export it as JPEG", "heic heif hif")
+HEIC = _kind(
+    "a HEIC photo",
+    # What cannot be read with the extra is of a rare kind, or damaged.
+    ("" if READS_HEIF else f"{missing_extra('heif', 'HEIC photos')}  or ") + "export it as JPEG",
+    "heic heif hif",
+)
 AVIF = _kind("an AVIF picture", "save it as PNG", "avif avifs")
 RAW = _kind(
     "a camera's raw file",
@@ -77,8 +92,9 @@ UNREADABLE_KIND_OF_SUFFIX = {
 }
 
 # Brands of ISO base media files, which begin with a size and "ftyp" (ISO/IEC 14496-12).
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 KIND_OF_BRAND = {
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), HEIC),
+    **dict.fromkeys(HEIF_BRANDS, HEIC),
     **dict.fromkeys((b"avif", b"avis"), AVIF),
     b"crx ": RAW,
 }
@@ -107,6 +123,12 @@ KIND_OF_FIRST_BYTES = {
 
 FIRST_BYTES = 256
 """How many bytes of a file `refusal_by_content` wants to see."""
+
+
+def is_heif(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` is HEIF and not AVIF, which is alike."""
+    brands = head[8 : int.from_bytes(head[:4], "big")]
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in brands
 
 
 def refusal_by_suffix(path: Path) -> str:

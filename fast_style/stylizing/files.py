@@ -19,6 +19,7 @@ from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.images import (
+    HEIF_SUFFIXES,
     SAVE_SUFFIXES,
     Beside,
     PendingPicture,
@@ -142,10 +143,14 @@ def _pair_with_targets(
             pairs += [(path, out / path.relative_to(source)) for path in found]
         else:
             pairs.append((source, out / source.name))
-    return [
-        (path, target if target.suffix.lower() in SAVE_SUFFIXES else target.with_suffix(".png"))
-        for path, target in pairs
-    ]
+    return [(path, _in_a_written_format(target)) for path, target in pairs]
+
+
+def _in_a_written_format(path: Path) -> Path:
+    suffix = path.suffix.lower()
+    if suffix in SAVE_SUFFIXES:
+        return path
+    return path.with_suffix(".jpg" if suffix in HEIF_SUFFIXES else ".png")
 
 
 def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
