@@ -48,10 +48,25 @@ class _Stroke(FiniteRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+class _Blend(click.ParamType):
+    name = "blend"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        from fast_style.stylizing.blending import parse_blend
+
+        try:
+            return parse_blend(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command(
     epilog=examples(
         "stylize photo.jpg --style starry-night",
         "stylize photo.jpg --style wave --strength 0.5 -o half.png",
+        "stylize photo.jpg --blend wave:0.6,starry-night:0.4",
         "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
         "stylize - --style wave --format png < photo.jpg > wave.png",
         "stylize --watch inbox --style wave -o out",
@@ -59,8 +74,14 @@ class _Stroke(FiniteRange):
 )
 @click.argument("pictures", nargs=-1, type=Place(), callback=needs_pictures, metavar="PICTURES...")
 @styles_option(
-    "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated.",
-    required=True,
+    "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated."
+)
+@click.option(
+    "--blend",
+    type=_Blend(),
+    metavar="STYLE:SHARE,...",
+    help="In place of --style: a style between styles, as wave:0.6,starry-night:0.4. It works for "
+    "networks trained from the same start, as the shipped ones are.",
 )
 @out_option(
     "stylized",
@@ -111,6 +132,7 @@ class _Stroke(FiniteRange):
 def stylize(
     pictures: tuple[Path, ...],
     styles: tuple[str, ...],
+    blend: dict[str, float] | None,
     out: Path,
     strength: float,
     preserve_color: Preserve | None,
@@ -129,19 +151,21 @@ def stylize(
     is added, as in photo-wave.jpg. A picture that cannot be used is reported, the others are
     stylized, and the exit code is 2.
     """
-    from fast_style.checkpoint import find_style, read_style
+    from fast_style.checkpoint import find_style
+    from fast_style.stylizing.blending import read_blend, style_files
     from fast_style.stylizing.files import plan_files
 
-    files = {find_style(style).resolve(): style for style in styles}  # each style once
+    _check_choice(styles, blend)
+    files = style_files(styles, blend)
     for style in files.values():
-        read_style(style).at_strength(strength)
+        read_blend(style).at_strength(strength)
 
     @lru_cache(len(files) if shell.watch else 1)
-    def load(style: str) -> Stylizer:
+    def load(file: Path) -> Stylizer:
         from fast_style.stylizing.stylizer import Stylizer
 
         return Stylizer(
-            style,
+            files[file],
             device,
             strength=strength,
             band_rows=band_rows,
@@ -152,7 +176,9 @@ def stylize(
         )
 
     wide = None if stroke == 1 else f"stroke {stroke}"
-    settings = _settings(strength, size, preserve_color, wide, str(saving) or None)
+    shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
+    settings = _settings(strength, size, shares, preserve_color, wide, str(saving) or None)
+    blended = [find_style(each) for each in blend or ()]
     with (
         without_streams(pictures, out, shell.suffix) as places,
         warnings_shown(not shell.quiet, places.explain),
@@ -164,12 +190,13 @@ def stylize(
             )
             targets = [job.target for jobs in plan for job in jobs]
             if batch.skip_done:
-                plan = [report.left(jobs, file) for file, jobs in zip(files, plan, strict=True)]
+                made_of = [blended or [file] for file in files]
+                plan = [report.left(*each) for each in zip(plan, made_of, strict=True)]
             with picture_bar(sum(map(len, plan)), not shell.quiet) as bar:
-                for style, jobs in zip(files.values(), plan, strict=True):
+                for file, jobs in zip(files, plan, strict=True):
                     if not jobs:
                         continue
-                    for outcome in _stylize(load(style), jobs, size, saving, shell.workers):
+                    for outcome in _stylize(load(file), jobs, size, saving, shell.workers):
                         report.outcome(*outcome)
                         bar.update()
             report.summary(targets[0] if len(targets) == 1 == len(batch.sources) else places.out)
@@ -188,6 +215,15 @@ def _stylize(
     outcomes = stylize_files(stylizer.begin, jobs, size, at_once, saving, seconds)
     for job, error in zip(jobs, outcomes, strict=True):
         yield job, error, seconds[job]
+
+
+def _check_choice(styles: tuple[str, ...], blend: dict[str, float] | None) -> None:
+    if styles and blend:
+        raise click.UsageError("--style and --blend exclude each other: choose one.")
+    if not styles and not blend:
+        context = click.get_current_context()
+        option = next(each for each in context.command.params if each.name == "styles")
+        raise click.MissingParameter(ctx=context, param=option)
 
 
 def _settings(strength: float, size: int | None, *others: object) -> str:

@@ -151,15 +151,15 @@ def _plan_single_file(
     return [job]
 
 
-def is_done(job: Job, style: Path) -> bool:
-    """Return whether an earlier run did a job, and the picture and the style are older than that.
+def is_done(job: Job, networks: Sequence[Path]) -> bool:
+    """Return whether an earlier run did a job, and picture and networks are older than that.
 
     Args:
         job: a job from `plan_files`.
-        style: file of the style.
+        networks: files of the networks that make the style.
     """
     try:
-        changed = max(path.stat().st_mtime_ns for path in (job.source, style))
+        changed = max(path.stat().st_mtime_ns for path in (job.source, *networks))
         return job.target.stat().st_mtime_ns >= changed and read_mark(job.target) == job.mark
     except OSError:
         return False
