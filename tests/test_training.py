@@ -89,7 +89,7 @@ def scalars(result: TrainingResult, tag: str) -> dict[int, float]:
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    """Of the network in a .ckpt, in full precision."""
+    """The weights of the network in a .ckpt, in full precision."""
     return torch.load(path, weights_only=True)["state_dict"]
 
 
@@ -628,7 +628,7 @@ def endless_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def steps_of(folder: Path) -> int:
-    """Of the network and the checkpoint, which are of the same step."""
+    """The step of the network and of the checkpoint, which must be the same."""
     step = load_style(folder / "out" / "stained-glass.safetensors").losses["step"]
     last = torch.load(folder / "out" / "last.ckpt", weights_only=True)
     assert last["global_step"] == step
@@ -680,7 +680,7 @@ def test_bf16_learns_what_float32_learns(
             compose(*overrides, f"trainer.precision={precision}", f"output_dir={folder}")
         )
         totals = list(scalars(result, "train/total").values())
-        # Over fewer steps, chance tells: from the first rounding on, the two go ways of their own.
+        # Means over fewer steps vary by chance: after the first rounding the two runs diverge.
         return np.array([part.mean() for part in np.array_split(totals, 5)])
 
     totals, expected = losses("bf16-mixed"), losses("32-true")
