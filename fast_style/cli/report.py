@@ -57,18 +57,18 @@ class Report:
             self._complain(error)
         self._print(job.source, job.target, seconds, error)
 
-    def left(self, jobs: Sequence[Job], networks: Sequence[Path]) -> list[Job]:
+    def left(self, jobs: Sequence[Job], made_of: Sequence[Path]) -> list[Job]:
         """Return the jobs that no earlier run has done, and tell about the others.
 
         Args:
             jobs: jobs of one style.
-            networks: files of the networks that make the style.
+            made_of: files of the networks that make the style, and of the mask.
         """
         from fast_style.stylizing.files import is_done
 
         left = []
         for job in jobs:
-            if is_done(job, networks):
+            if is_done(job, made_of):
                 self._skipped += 1
                 self._print(job.source, job.target, skipped=True)
             else:

@@ -13,6 +13,7 @@ import click
 from fast_style.cli.batches import batches
 from fast_style.cli.interrupts import exit_at_ctrl_c
 from fast_style.cli.options import (
+    FILE,
     FiniteRange,
     device_option,
     examples,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
 
 MAX_STROKE = 64
+MAX_FEATHER = 10_000
 
 
 class _Stroke(FiniteRange):
@@ -110,6 +112,21 @@ class _Blend(click.ParamType):
     help="Paint with strokes this many times as wide, at the picture's own size; auto makes "
     "strokes that are seen when the whole picture is.",
 )
+@click.option(
+    "--mask",
+    "mask_file",
+    type=FILE,
+    metavar="FILE",
+    help="Picture whose white is painted and whose black stays the photo. It is stretched to each "
+    "photo.",
+)
+@click.option(
+    "--feather",
+    type=FiniteRange(0, MAX_FEATHER),
+    default=0.0,
+    metavar="PIXELS",
+    help="Blur the mask's edges by this many pixels of the photo.",
+)
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
     "strokes."
@@ -137,6 +154,8 @@ def stylize(
     strength: float,
     preserve_color: Preserve | None,
     stroke: Stroke,
+    mask_file: Path | None,
+    feather: float,
     size: int | None,
     device: str,
     band_rows: int | None,
@@ -154,8 +173,11 @@ def stylize(
     from fast_style.checkpoint import find_style
     from fast_style.stylizing.blending import read_blend, style_files
     from fast_style.stylizing.files import plan_files
+    from fast_style.stylizing.masks import read_mask
 
     _check_choice(styles, blend)
+    if feather and not mask_file:
+        raise click.UsageError("--feather blurs the edges of a mask: name one with --mask.")
     files = style_files(styles, blend)
     for style in files.values():
         read_blend(style).at_strength(strength)
@@ -173,16 +195,21 @@ def stylize(
             progress=None if shell.quiet else BandsBar(),
             preserve_color=preserve_color,
             stroke=stroke,
+            mask=mask,
+            feather=feather,
         )
 
     wide = None if stroke == 1 else f"stroke {stroke}"
     shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
-    settings = _settings(strength, size, shares, preserve_color, wide, str(saving) or None)
+    place = mask_file and f"{mask_file.resolve()} {feather}"
+    settings = _settings(strength, size, shares, preserve_color, wide, place, str(saving) or None)
     blended = [find_style(each) for each in blend or ()]
+    masks = [mask_file] if mask_file else []
     with (
         without_streams(pictures, out, shell.suffix) as places,
         warnings_shown(not shell.quiet, places.explain),
     ):
+        mask = None if mask_file is None else read_mask(mask_file)
         report = Report(shell.json, shell.quiet, places)
         for batch in batches(places, shell, report):
             plan = plan_files(
@@ -190,7 +217,7 @@ def stylize(
             )
             targets = [job.target for jobs in plan for job in jobs]
             if batch.skip_done:
-                made_of = [blended or [file] for file in files]
+                made_of = [(blended or [file]) + masks for file in files]
                 plan = [report.left(*each) for each in zip(plan, made_of, strict=True)]
             with picture_bar(sum(map(len, plan)), not shell.quiet) as bar:
                 for file, jobs in zip(files, plan, strict=True):

@@ -151,15 +151,15 @@ def _plan_single_file(
     return [job]
 
 
-def is_done(job: Job, networks: Sequence[Path]) -> bool:
-    """Return whether an earlier run did a job, and picture and networks are older than that.
+def is_done(job: Job, made_of: Sequence[Path]) -> bool:
+    """Return whether an earlier run did a job, and all that it was made of is older.
 
     Args:
         job: a job from `plan_files`.
-        networks: files of the networks that make the style.
+        made_of: files that decide on the result beside the picture: of networks and a mask.
     """
     try:
-        changed = max(path.stat().st_mtime_ns for path in (job.source, *networks))
+        changed = max(path.stat().st_mtime_ns for path in (job.source, *made_of))
         return job.target.stat().st_mtime_ns >= changed and read_mark(job.target) == job.mark
     except OSError:
         return False
