@@ -41,6 +41,7 @@ LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_535}
 OPAQUE_FORMATS = frozenset({"JPEG", "BMP"})
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}  # at which nobody sees a difference
 FULL_COLOUR_FROM = 90  # quality from which JPEG and AVIF store colours at full resolution
+AVIF_SPEED = 8  # of 10: half the time of Pillow's 6, for 6 % more bytes
 MOST_JPEG_EXIF = 65_533  # bytes
 DEFLATE, DIFFERENCES = "tiff_adobe_deflate", {317: 2}  # of a TIFF; all programs read these
 
@@ -149,7 +150,11 @@ def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:
     if file_format == "WEBP":
         return {"quality": quality}
     full_colour = quality >= FULL_COLOUR_FROM
-    return {"quality": quality, "subsampling": "4:4:4" if full_colour else "4:2:0"}
+    options: dict[str, Any] = {
+        "quality": quality,
+        "subsampling": "4:4:4" if full_colour else "4:2:0",
+    }
+    return options | ({"speed": AVIF_SPEED} if file_format == "AVIF" else {})
 
 
 def _beside(
