@@ -37,17 +37,38 @@ class _Stroke(FiniteRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+class _Blend(click.ParamType):
+    name = "blend"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        from fast_style.stylizing.blending import parse_blend
+
+        try:
+            return parse_blend(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command(
     epilog=examples(
         "stylize photo.jpg --style starry-night",
         "stylize photo.jpg --style wave --strength 0.5 -o half.png",
+        "stylize photo.jpg --blend wave:0.6,starry-night:0.4",
         "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
     )
 )
 @click.argument("pictures", nargs=-1, required=True, type=FILE)
 @styles_option(
-    "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated.",
-    required=True,
+    "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated."
+)
+@click.option(
+    "--blend",
+    type=_Blend(),
+    metavar="STYLE:SHARE,...",
+    help="In place of --style: a style between styles, as wave:0.6,starry-night:0.4. It works for "
+    "networks trained from the same start, as the shipped ones are.",
 )
 @out_option("stylized", "Folder to write to; for a single picture also a file.")
 @click.option(
@@ -93,6 +114,7 @@ class _Stroke(FiniteRange):
 def stylize(
     pictures: tuple[Path, ...],
     styles: tuple[str, ...],
+    blend: dict[str, float] | None,
     out: Path,
     strength: float,
     preserve_color: Preserve | None,
@@ -110,16 +132,19 @@ def stylize(
     is added, as in photo-wave.jpg. A picture that cannot be used is reported, the others are
     stylized, and the exit code is 2.
     """
-    from fast_style.checkpoint import find_style, read_style
+    from fast_style.checkpoint import find_style
+    from fast_style.stylizing.blending import read_blend, style_files
     from fast_style.stylizing.files import plan_files, stylize_files
 
+    _check_choice(styles, blend)
     failures = _Failures()
-    files = {find_style(style).resolve(): style for style in styles}  # each style once
+    files = style_files(styles, blend)
     for style in files.values():
-        read_style(style).at_strength(strength)
+        read_blend(style).at_strength(strength)
     with warnings_shown():
         wide = None if stroke == 1 else f"stroke {stroke}"
-        settings = _settings(strength, size, preserve_color, wide, str(saving) or None)
+        shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
+        settings = _settings(strength, size, shares, preserve_color, wide, str(saving) or None)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
@@ -156,6 +181,15 @@ def stylize(
         )
     if failures.reported:
         sys.exit(WRONG_INPUT)
+
+
+def _check_choice(styles: tuple[str, ...], blend: dict[str, float] | None) -> None:
+    if styles and blend:
+        raise click.UsageError("--style and --blend exclude each other: choose one.")
+    if not styles and not blend:
+        context = click.get_current_context()
+        option = next(each for each in context.command.params if each.name == "styles")
+        raise click.MissingParameter(ctx=context, param=option)
 
 
 def _settings(strength: float, size: int | None, *others: object) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, overload
 
 from PIL import Image
 
-from fast_style.checkpoint import read_style
 from fast_style.devices import find_device, is_cpu
 from fast_style.errors import UserError
 from fast_style.images import PendingPicture, upright_rgb
 from fast_style.networks import MIN_SIDE
+from fast_style.stylizing.blending import Style, read_blend
 from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
 from fast_style.stylizing.finishing import Finishing, bring_up_tensors, shrink_tensors
@@ -38,7 +38,8 @@ class Stylizer:
     `fast_style.images.grain`.
 
     Args:
-        style: name of a shipped style, or path of a ``.safetensors`` file.
+        style: name of a shipped style, or path of a ``.safetensors`` file, or several with their
+            shares, such as ``{"wave": 0.6, "starry-night": 0.4}``; see `read_blend`.
         device: ``auto`` (a GPU if there is one), or a PyTorch device such as ``cpu`` or ``cuda:1``.
         precision: ``auto`` (bf16 where the hardware multiplies it, and mostly 8 bits on such CPUs;
             else float32), or ``float32``.
@@ -73,7 +74,7 @@ class Stylizer:
 
     def __init__(
         self,
-        style: str | Path,
+        style: Style,
         device: str = "auto",
         precision: str = "auto",
         strength: float = 1.0,
@@ -91,7 +92,7 @@ class Stylizer:
             raise ValueError(f"preserve_color is {' or '.join(PRESERVE)}, not {preserve_color}")
         if stroke != "auto" and not 1 <= stroke < math.inf:
             raise ValueError(f"stroke is auto or a number of at least 1, not {stroke}")
-        found = read_style(style).at_strength(strength)
+        found = read_blend(style).at_strength(strength)
         self.name = found.name
         self.strength = strength
         self.device = "cpu" if is_cpu(device) else str(find_device(device))
