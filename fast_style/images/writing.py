@@ -7,6 +7,7 @@ import logging
 import secrets
 import warnings
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,17 @@ def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:
         "quality": quality,
         "subsampling": "4:4:4" if full_colour else "4:2:0",
     }
-    return options | ({"speed": AVIF_SPEED} if file_format == "AVIF" else {})
+    return options | (_avif_options() if file_format == "AVIF" else {})
+
+
+@cache
+def _avif_options() -> dict[str, Any]:
+    from PIL import _avif
+
+    options: dict[str, Any] = {"speed": AVIF_SPEED}
+    if _avif.encoder_codec_available("aom"):  # the usual encoder; others cannot keep alpha exactly
+        options |= {"codec": "aom", "advanced": {"alpha:lossless": "1"}}
+    return options
 
 
 def _beside(

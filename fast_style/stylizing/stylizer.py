@@ -48,7 +48,7 @@ class Stylizer:
             pictures that need too much memory in one pass.
         scratch: folder for temporary files. With one, all pictures are stylized in bands, which
             keep on disk what grows with the picture.
-        progress: told how much of a picture in bands is done and the total.
+        progress: called with the work done and the total, while a picture is stylized in bands.
         preserve_color: ``luminance`` keeps hue and chroma of the photo, ``histogram`` its mean
             colour and their spread; see `preserve_color`. By default colours are the style's.
         stroke: how many times wider than the network's own its strokes are, at least 1. The
