@@ -1,4 +1,4 @@
-"""Convert the colours of a file to sRGB, by its ICC profile, PNG chunks, HEIF or EXIF; and back."""
+"""Convert the colours of a file to sRGB and back, by its ICC profile, PNG chunks, HEIF or EXIF."""
 
 from __future__ import annotations
 
