@@ -31,7 +31,7 @@ def batches(data: ContentData) -> Iterator[Tensor]:
 
 
 def ramps(folder: Path, width: int = 256, height: int = 192) -> Path:
-    """A photo whose red tells the column and whose green tells the row."""
+    """A photo whose red is its column and whose green is its row."""
     folder.mkdir()
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[..., 0] = np.arange(width)

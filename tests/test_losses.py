@@ -425,7 +425,7 @@ def test_a_batch_is_the_mean_of_its_pictures(
 
 
 def test_a_flat_photo_weighs_no_more_than_it_holds() -> None:
-    # Beside features of 1, features of 0.01 that are off by as much change next to nothing.
+    # Errors of 0.01 in features of 0.01 count little beside features of 1.
     target = torch.stack([torch.ones(2, 4, 4), torch.full((2, 4, 4), 0.01)])
     assert float(content_loss(target * 2, target)) == pytest.approx(1.0, rel=1e-5)
     assert float(content_loss(target + 0.01, target)) == pytest.approx(2e-4, rel=1e-3)
@@ -453,8 +453,8 @@ def test_gradient_equals_finite_differences(
     photos = random(1, 3, 16, 18, seed=1).double()
     stylized = random(1, 3, 16, 18).double().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(stylized, photos)["total"], stylized)
-    # Gram matrices are float32 whatever comes in: along the gradient itself and along random signs
-    # in its place, a step is felt far above that.
+    # Steps along the gradient, and along a random half of its components, change the loss far more
+    # than the rounding of Gram matrices, which are always float32.
     signs = torch.rand(stylized.shape, generator=torch.Generator().manual_seed(3)).round()
     for direction in (gradient / gradient.norm(), gradient * signs / (gradient * signs).norm()):
         step = 1e-3 * direction

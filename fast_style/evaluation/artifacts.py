@@ -241,6 +241,12 @@ def shift(pictures: Tensor) -> Tensor:
 
     They become one pixel smaller, so nothing is invented at the edge, and photos and stylized
     pictures move alike.
+
+    Args:
+        pictures: ``(N, 3, H, W)``.
+
+    Returns:
+        ``(N, 3, H - 1, W - 1)``.
     """
     return pictures[..., 1:, 1:]
 

@@ -47,7 +47,7 @@ from fast_style.stylizing.band_layers import (
 # more at once. In a very wide picture that would be a row or two, and the rows that windows share
 # would cost more than the cache saves.
 BAND_VALUES = {"cpu": 2**20, "cuda": 2**26, "mps": 2**24}
-LEAST_ROWS = 8
+MIN_ROWS = 8
 
 
 def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
@@ -296,7 +296,7 @@ class _Painting:
 
     def _fast_rows(self) -> int:
         values_in_row = self.plan.encoder[0].outputs * (self.picture.width + 2 * MARGIN)
-        rows = max(LEAST_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
+        rows = max(MIN_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
         if self.device.type == "cuda":
             rows -= rows % self.plan.stride  # so that strides leave bands of one size
         return rows

@@ -221,7 +221,7 @@ def stylizing(check: Check) -> None:
 
 
 def pictures(check: Check) -> None:
-    """Whether pictures are right, in turn and in batches."""
+    """Whether pictures are right, one after another and in batches."""
     load = check.load
     found = check.call(
         measure_pictures,
