@@ -109,7 +109,7 @@ class StyleFile:
         return network.eval()
 
 
-# ---------------------------------------------------------------------------------- writing
+# --- writing ---
 
 
 def save_style(style: TrainedStyle, path: Path) -> None:
@@ -177,7 +177,7 @@ def _header(content: dict[str, Any]) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-# ---------------------------------------------------------------------------------- finding
+# --- finding ---
 
 
 def find_style(style: str | Path) -> Path:
@@ -211,7 +211,7 @@ def shipped_styles() -> list[str]:
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
 
 
-# ---------------------------------------------------------------------------------- reading
+# --- reading ---
 
 
 def load_style(style: str | Path) -> TrainedStyle:

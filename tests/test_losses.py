@@ -46,7 +46,7 @@ def squared(values: NDArray[np.float64]) -> float:
     return sum(float(value) ** 2 for value in values.ravel())
 
 
-# ----------------------------------------------------------------------------- Gram matrices
+# --- Gram matrices ---
 
 
 def test_gram_matrix_is_johnsons_equation_3() -> None:
@@ -124,7 +124,7 @@ def test_losses_under_autocast_are_float32() -> None:
         torch.testing.assert_close(loss, expected)
 
 
-# ------------------------------------------------------------------------------ content loss
+# --- content loss ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -164,7 +164,7 @@ def test_relative_content_loss_of_a_black_photo_is_finite() -> None:
     assert content_loss(black, black) == 0
 
 
-# -------------------------------------------------------------------------------- style loss
+# --- style loss ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -209,7 +209,7 @@ def test_relative_style_loss_does_not_care_for_the_scale_of_features() -> None:
     torch.testing.assert_close(scaled, loss)
 
 
-# --------------------------------------------------------------------------- total variation
+# --- total variation ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -244,7 +244,7 @@ def test_total_variation_by_hand() -> None:
     assert float(total_variation(torch.full((2, 3, 5, 5), 0.3))) == 0
 
 
-# --------------------------------------------------------------------------- perceptual loss
+# --- perceptual loss ---
 
 MakeLoss = Callable[..., PerceptualLoss]
 

@@ -28,12 +28,12 @@ MIN_SHRUNK_SIDE = 16  # px a side; VGG's fifth block then still has one
 
 
 class EncodedImages:
-    """Images and their VGG features, which are computed once however many terms ask for them.
+    """Images and their VGG features, which are computed once for all terms.
 
     Args:
         images: ``(N, 3, H, W)`` RGB in [0, 1].
         vgg: the loss network.
-        layers: every layer that a term will ask for, as ``relu4_2``.
+        layers: every layer that a term uses, as ``relu4_2``.
     """
 
     def __init__(self, images: Tensor, vgg: VGGFeatures, layers: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ class LossTerm(nn.Module):
         """Keep what the loss needs of the style image, ``(1, 3, H, W)``. By default nothing."""
 
     def target_layers(self, strength: float | Tensor) -> Sequence[str]:
-        """Return the layers that `target` asks for. By default all of the term's layers."""
+        """Return the layers that `target` uses. By default all of the term's layers."""
         return self.layers
 
     def target(self, content: EncodedImages, strength: float | Tensor) -> Any:
