@@ -26,7 +26,7 @@ class ReflectedConv(nn.Conv2d):
         return F.conv2d(x, self.kernel_for(x.shape[1]), stride=self.stride)
 
     def kernel_for(self, channels: int) -> Tensor:
-        """The kernel ``(outputs, channels, side, side)``, with zeros for channels beyond its own."""
+        """The kernel ``(outputs, channels, side, side)``: zeros for channels beyond its own."""
         more = channels - self.in_channels
         return F.pad(self.weight, (0, 0, 0, 0, 0, more)) if more else self.weight
 
