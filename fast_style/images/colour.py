@@ -1,4 +1,4 @@
-"""Convert the colours of a file to sRGB and back, by its ICC profile, PNG chunks or EXIF."""
+"""Convert the colours of a file to sRGB and back, by its ICC profile, PNG chunks, HEIF or EXIF."""
 
 from __future__ import annotations
 
