@@ -6,6 +6,7 @@ bands of rows what memory cannot hold at once, through PyTorch.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -109,6 +110,14 @@ class Stylizer:
             # Faster than a core reads and writes files.
             self.files_at_once = min(usable_cores(), 16)
         self.precision = "bfloat16" if bf16 else "float32"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the network's weights: what tells a style from a changed one of its name."""
+        digest = hashlib.sha256(self._style.name.encode())
+        for name, weights in sorted(self._style.weights.items()):
+            digest.update(name.encode() + weights.tobytes())
+        return digest.hexdigest()
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
