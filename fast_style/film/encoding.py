@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +41,9 @@ RATE_FACTORS: dict[str, tuple[float, float, dict[str, str]]] = {
 
 # In order: what most players know, then what keeps more.
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le", "gbrp")
-FOR_ODD_SIZES = ("yuv444p", "yuv444p10le", "gbrp", "bgr0")
-WITH_ODD_CHROMA = frozenset({"libvpx-vp9", "ffv1", "mpeg4", "mjpeg"})  # odd sides in yuv420p
+FULL_CHROMA = ("yuv444p", "yuv444p10le", "gbrp", "bgr0")
+LOSSLESS = frozenset({"ffv1", "huffyuv", "ffvhuff", "utvideo"})
+WITH_ODD_CHROMA = frozenset({"libvpx-vp9", "mpeg4", "mjpeg"})  # odd sides in yuv420p
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def _pixel_format(encoder: av.Codec, name: str, size: tuple[int, int]) -> str:
     if not known:
         return PIXEL_FORMATS[0]
     is_odd = size[0] % 2 or size[1] % 2
-    wanted = FOR_ODD_SIZES if is_odd and encoder.name not in WITH_ODD_CHROMA else PIXEL_FORMATS
+    in_full = encoder.name in LOSSLESS or (is_odd and encoder.name not in WITH_ODD_CHROMA)
+    wanted = FULL_CHROMA if in_full else PIXEL_FORMATS
     for form in wanted:
         if form in known:
             return form
@@ -168,6 +169,7 @@ class PartWriter:
 
     def __init__(self, path: Path, encoding: Encoding) -> None:
         import av
+        from av.codec.context import Flags
 
         self.path = path
         self.first: int | None = None
@@ -181,7 +183,7 @@ class PartWriter:
             time_base=film.time_base,
             options=encoding.options,
         )
-        context = self._stream.codec_context
+        context: Any = self._stream.codec_context
         context.width, context.height = encoding.size
         context.pix_fmt = encoding.pixel_format
         context.time_base = film.time_base
@@ -190,6 +192,7 @@ class PartWriter:
         context.color_range = film.colour.range_tag
         context.color_primaries = film.colour.primaries
         context.color_trc = film.colour.transfer
+        context.flags |= Flags.frame_duration
         if film.pixel_aspect is not None:
             context.sample_aspect_ratio = film.pixel_aspect
         if encoding.encoder == "libx265" and encoding.container in ("mp4", "mov"):

@@ -8,11 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 FILM_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        "3g2 3gp asf avi divx dv f4v flv m2ts m2v m4v mkv mov mp4 mpeg mpg mts mxf nut ogm ogv rm "
-        "ts vob webm wmv y4m"
-    ).split()
+    {".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v"}
+    | {".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".rm"}
+    | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 """Lower-case suffixes of the files that are taken for films."""
 

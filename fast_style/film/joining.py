@@ -76,16 +76,17 @@ def _carry(stream: Stream, output: OutputContainer, target: Path) -> Stream | No
             return None
         added = output.add_stream_from_template(stream)
     elif stream.codec_context is None:
-        log.warning("%s is left out: %s of an unknown codec", f"stream {stream.index}", stream.type)
+        log.warning("%s has %s of an unknown codec, which is left out", target, stream.type)
         return None
     else:
-        name = stream.codec_context.name
         try:
             added = output.add_stream_from_template(stream, opaque=True)
         except ValueError as error:
             what = "subtitles" if stream.type == "subtitle" else "sound"
+            remedy = "convert it first" if target.suffix == ".mkv" else "let its name end in .mkv"
             raise UserError(
-                f"{target} cannot hold the film's {what} ({name}) untouched: let it end in .mkv"
+                f"{target} cannot hold the film's {what} ({stream.codec.canonical_name}) as it is: "
+                f"{remedy}"
             ) from error
         added.metadata.update(stream.metadata)
     added.disposition = stream.disposition
@@ -167,8 +168,8 @@ def _video_packets(parts: Parts, time_base: Fraction, extradata: bytes | None) -
                 raise UserError(
                     f"{path} does not fit to the first part: delete {parts.folder} and begin anew"
                 )
-            packets = [packet for packet in container.demux(stream) if packet.size]
-            unit = stream.time_base or time_base
+            packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
+            unit = Fraction(stream.time_base or time_base)
             begins = min(packet.pts for packet in packets if packet.pts is not None) * unit
             # Containers may begin each file at 0.
             shift = part.first - round(begins / time_base)
@@ -216,4 +217,4 @@ def _interleaved(video: Iterator[Packet], others: Iterator[Packet]) -> Iterator[
 
 def _time(packet: Packet) -> Fraction:
     time = packet.dts if packet.dts is not None else packet.pts
-    return Fraction(0) if time is None else time * (packet.time_base or Fraction(1))
+    return Fraction(0) if time is None else time * Fraction(packet.time_base or 1)

@@ -172,7 +172,7 @@ def _expected_frames(
 
 def _turn(frame: av.VideoFrame) -> NDArray[np.int64]:
     """The film's display matrix to the nearest quarter turn, mirrored or not."""
-    stored = frame.side_data.get("DISPLAYMATRIX")
+    stored: Any = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
         return IDENTITY
     a, b, _, c, d = np.frombuffer(bytes(stored), np.int32)[:5].astype(float)
@@ -250,7 +250,8 @@ def _upright_rgb(frame: av.VideoFrame, film: Film, stored: tuple[int, int]) -> I
         dst_color_range=FULL,
         threads=1,
     )
-    return Image.fromarray(turned(rgb.to_ndarray(), film.turn))
+    pixels: NDArray[Any] = rgb.to_ndarray()
+    return Image.fromarray(turned(pixels, film.turn))
 
 
 def turned(pixels: NDArray[np.uint8], turn: NDArray[np.int64]) -> NDArray[np.uint8]:
