@@ -303,6 +303,14 @@ def test_what_cannot_be_written_is_refused(
     assert not parts_folder(tmp_path / target).exists()
 
 
+def test_a_film_does_not_replace_its_source(tmp_path: Path, unchanged: Stylizer) -> None:
+    film = make_film(tmp_path / "a.mp4", frames=2)
+    with pytest.raises(UserError, match=r"a\.mp4 would be replaced"):
+        stylize_film(film, film, unchanged)
+    with pytest.raises(UserError, match=r"is a folder: name a film to write"):
+        stylize_film(film, tmp_path, unchanged)
+
+
 def test_progress_is_told(tmp_path: Path, unchanged: Stylizer) -> None:
     told: list[FilmProgress] = []
     film = make_film(tmp_path / "a.mp4", frames=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from fast_style.film.reading import SCALING, Film, url
 
 if TYPE_CHECKING:
     import av
+
+log = logging.getLogger(__name__)
 
 DEFAULT_QUALITY = 80
 
@@ -147,6 +150,12 @@ def _pixel_format(encoder: av.Codec, name: str, size: tuple[int, int]) -> str:
     wanted = FULL_CHROMA if in_full else PIXEL_FORMATS
     for form in wanted:
         if form in known:
+            if is_odd and form == "yuv444p" and encoder.name == "libx264":
+                log.warning(
+                    "frames of %d x %d px keep their odd sides as H.264 in 4:4:4, which QuickTime "
+                    "and many devices do not play: an even --size is played everywhere",
+                    *size,
+                )
             return form
     if not is_odd:
         return known[0]

@@ -105,6 +105,10 @@ def stylize_film(
     """
     require_av()
     film = probe(source)
+    if target.is_dir():
+        raise UserError(f"{target} is a folder: name a film to write, as {target / 'out.mp4'}")
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{source} would be replaced by its stylized film: name another target")
     size = _target_size(film, options.size)
     encoding = plan_encoding(film, target, options.codec, options.quality, size)
     check_carried(encoding, target)
