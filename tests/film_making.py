@@ -106,9 +106,14 @@ def frames_of(path: Path) -> list[Any]:
         return list(container.decode(video=0))
 
 
+def exact(ratio: Any) -> Fraction:
+    """Of any version of PyAV."""
+    return Fraction(ratio.numerator, ratio.denominator)
+
+
 def times_of(path: Path) -> list[Fraction]:
     """When frames are shown, in seconds."""
-    return [frame.pts * frame.time_base for frame in frames_of(path)]
+    return [frame.pts * exact(frame.time_base) for frame in frames_of(path)]
 
 
 def pixels_of(path: Path) -> list[NDArray[np.uint8]]:
@@ -121,7 +126,7 @@ def packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
     with av.open(str(path)) as container:
         stream: Any = next(s for s in container.streams if s.type == kind)
         return [
-            (packet.pts * packet.time_base, bytes(packet))
+            (packet.pts * exact(packet.time_base), bytes(packet))
             for packet in container.demux(stream)
             if packet.size
         ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fast_style.errors import UserError
 from fast_style.film.encoding import Encoding
 from fast_style.film.parts import Parts
-from fast_style.film.reading import open_film, url, video_stream
+from fast_style.film.reading import exact, open_film, url, video_stream
 
 if TYPE_CHECKING:
     from av import Packet
@@ -169,7 +169,7 @@ def _video_packets(parts: Parts, time_base: Fraction, extradata: bytes | None) -
                     f"{path} does not fit to the first part: delete {parts.folder} and begin anew"
                 )
             packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
-            unit = Fraction(stream.time_base or time_base)
+            unit = exact(stream.time_base or time_base)
             begins = min(packet.pts for packet in packets if packet.pts is not None) * unit
             # Containers may begin each file at 0.
             shift = part.first - round(begins / time_base)
@@ -217,4 +217,4 @@ def _interleaved(video: Iterator[Packet], others: Iterator[Packet]) -> Iterator[
 
 def _time(packet: Packet) -> Fraction:
     time = packet.dts if packet.dts is not None else packet.pts
-    return Fraction(0) if time is None else time * Fraction(packet.time_base or 1)
+    return Fraction(0) if time is None else time * exact(packet.time_base)

@@ -90,6 +90,11 @@ def url(path: Path) -> str:
     return f"file:{path}"
 
 
+def exact(ratio: Any) -> Fraction:
+    """A ratio of PyAV's, which has a type of its own from version 19 on."""
+    return Fraction(ratio.numerator, ratio.denominator)
+
+
 def open_film(source: Path) -> InputContainer:
     """Open a film's file.
 
@@ -99,7 +104,9 @@ def open_film(source: Path) -> InputContainer:
     import av
 
     try:
-        return av.open(url(source), "r", metadata_errors="replace")
+        if int(av.__version__.partition(".")[0]) < 19:  # which would refuse titles in Latin-1
+            return av.open(url(source), "r", metadata_errors="replace")
+        return av.open(url(source), "r")
     except av.error.FileNotFoundError as error:
         raise UserError(f"{source} does not exist: name a film") from error
     except (av.error.PermissionError, av.error.IsADirectoryError) as error:
@@ -141,18 +148,18 @@ def probe(source: Path) -> Film:
             raise UserError(f"{source} holds no frame that can be decoded: copy it again")
         turn = _turn(first)
         size = (first.width, first.height)
-        aspect = stream.sample_aspect_ratio or None
+        aspect = exact(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else None
         if turn[0, 0] == 0:
             size = size[::-1]
             aspect = None if aspect is None else 1 / aspect
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = exact(stream.average_rate or stream.guessed_rate or Fraction(25))
         return Film(
             source=source,
             size=size,
             turn=turn,
             pixel_aspect=aspect,
             colour=colour_of(first, source),
-            time_base=stream.time_base or 1 / rate,
+            time_base=exact(stream.time_base) if stream.time_base else 1 / rate,
             rate=rate,
             frames=_expected_frames(container, stream, rate),
         )
@@ -164,7 +171,7 @@ def _expected_frames(
     if stream.frames:
         return stream.frames
     if stream.duration and stream.time_base:
-        return max(1, round(stream.duration * stream.time_base * rate))
+        return max(1, round(stream.duration * exact(stream.time_base) * rate))
     if container.duration:
         return max(1, round(container.duration * rate / 1_000_000))
     return None
