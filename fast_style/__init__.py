@@ -1,10 +1,11 @@
 """Feed-forward style transfer: train a network for one painting, stylize pictures in one pass.
 
-::
-
-    from fast_style import Stylizer
-
-    Stylizer("starry-night")(Image.open("photo.jpg")).save("night.jpg")
+>>> from PIL import Image
+>>> from fast_style import Stylizer
+>>> from fast_style.bundled import PHOTOS
+>>> photo = Image.open(PHOTOS / "chelsea.jpg").resize((96, 64))
+>>> Stylizer("starry-night", device="cpu")(photo).size
+(96, 64)
 """
 
 import os
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["Stylizer"]
 
 # PyTorch's threads wait for each other after every operation. GNU OpenMP spins for milliseconds
-# before it sleeps; where another program has the core, that is the time the other thread needs.
-# OpenMP reads the variable when PyTorch is imported.
+# before a waiting thread sleeps. Where programs share the cores, that takes time from the thread
+# that is waited for. OpenMP reads the variable when PyTorch is imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def __getattr__(name: str) -> Any:
-    # PyTorch takes seconds to import: the command line's --help shall not wait for it.
+    # Stylizer is imported at its first use: the command line's --help must not wait for PyTorch.
     if name == "Stylizer":
         from fast_style.stylizing.stylizer import Stylizer
 

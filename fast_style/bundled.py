@@ -1,18 +1,18 @@
-"""Where the files that travel with the package lie, in a clone and in an installed wheel."""
+"""Paths of the files that come with the package, in a clone and in an installed wheel."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 
 
-def _beside(name: str) -> Path:
-    """A wheel carries the top-level folder in the package, a clone has it beside the package."""
+def _top_level(name: str) -> Path:
+    """A folder that a wheel holds within the package and a clone beside it."""
     inside = _PACKAGE / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
-CONF = _beside("conf")
-CHECKPOINTS = _beside("checkpoints")
+CONF = _top_level("conf")
+CHECKPOINTS = _top_level("checkpoints")
 ASSETS = _PACKAGE / "assets"
 PHOTOS = ASSETS / "photos"
 PAINTINGS = ASSETS / "paintings"

@@ -1,4 +1,5 @@
-"""Trained networks in files: one ``.safetensors`` that works alone, and nothing is unpickled.
+"""Trained networks in files: one self-contained ``.safetensors`` each, from which nothing is
+unpickled.
 
 PyTorch is imported only where a network is built: a CPU stylizes without it.
 """
@@ -22,25 +23,30 @@ from safetensors.numpy import save
 from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
 from fast_style.files import replace_file
-from fast_style.images.pictures import is_picture
-from fast_style.networks import at_strength
+from fast_style.images import is_picture
+from fast_style.networks import Plan, at_strength, plan_network
 
 if TYPE_CHECKING:
     from fast_style.networks.transformer import ImageTransformer
 
 FORMAT = "fast_style/1"
-CHECKSUM = "sha256"  # of the file without this key; files of before have none
+CHECKSUM = "sha256"  # of the file without this key; the oldest files have none
+DTYPES = ("F16", "F32", "F64")
+
+# A file must not make us allocate what no network needs.
+MOST_CHANNELS = 4096
+MOST_BLOCKS = 256
 
 
 @dataclass
 class TrainedStyle:
-    """A network and what is known of it.
+    """A network that paints one style.
 
     Args:
-        network: in float32, in evaluation mode when loaded.
-        name: the style's.
-        recipe: the whole configuration it was trained with.
-        losses: the last measured, by name, with ``step``.
+        network: in float32; in evaluation mode where it was loaded.
+        name: name of the style.
+        recipe: the whole configuration of its training.
+        losses: the last measured losses by name, and their ``step``.
     """
 
     network: ImageTransformer
@@ -51,12 +57,14 @@ class TrainedStyle:
 
 @dataclass
 class StyleFile:
-    """What a style's file holds.
+    """The content of a style's file, without PyTorch.
 
     Args:
-        config: the arguments of the ``ImageTransformer``.
+        config: arguments of the ``ImageTransformer``.
         weights: its state dict, in float32.
-        name, recipe, losses: as in `TrainedStyle`.
+        name: name of the style.
+        recipe: the whole configuration of its training.
+        losses: the last measured losses by name, and their ``step``.
     """
 
     config: dict[str, Any]
@@ -65,12 +73,17 @@ class StyleFile:
     recipe: dict[str, Any]
     losses: dict[str, float]
 
+    @property
+    def plan(self) -> Plan:
+        """The network's layers."""
+        return plan_network(**self.config)
+
     def at_strength(self, strength: float) -> StyleFile:
-        """With the weights of this strength of the style in [0, 1], for a network that is not
-        adjustable any more, see `fast_style.networks.at_strength`.
+        """The style at one strength in [0, 1]: its network is not adjustable any more.
 
         Raises:
-            UserError: if the network knows its full strength alone.
+            UserError: if the network was trained for full strength alone, and that is not asked
+                for.
         """
         if strength != 1 and not self.config["adjustable"]:
             raise UserError(
@@ -84,7 +97,7 @@ class StyleFile:
         )
 
     def network(self) -> ImageTransformer:
-        """In evaluation mode."""
+        """The network in evaluation mode."""
         import torch
 
         from fast_style.networks.transformer import ImageTransformer
@@ -96,15 +109,29 @@ class StyleFile:
         return network.eval()
 
 
+# ---------------------------------------------------------------------------------- writing
+
+
 def save_style(style: TrainedStyle, path: Path) -> None:
-    """Write a style, its network in half precision, beside ``path`` and then rename it.
+    """Write a style to a file, its network in half precision.
 
     Half precision halves the file and moves no pixel by a visible amount: weights are of the order
     of 0.01 to 1, far from its limits.
 
+    Args:
+        style: what to write.
+        path: the file, which is replaced in one go. Missing folders are made.
+
     Raises:
-        UserError: if the network has weights that are no numbers in half precision, or the file
-            cannot be written; then nothing is.
+        UserError: if a weight is not a finite number in half precision, or the file cannot be
+            written. A file that was there stays as it was.
+
+    >>> from tempfile import mkdtemp
+    >>> from fast_style.networks.transformer import ImageTransformer
+    >>> path = Path(mkdtemp()) / "mosaic.safetensors"
+    >>> save_style(TrainedStyle(ImageTransformer((4, 8, 8), 1), "mosaic"), path)
+    >>> load_style(path).network.config["widths"]
+    [4, 8, 8]
     """
     with np.errstate(over="ignore"):  # told below
         tensors = {
@@ -112,7 +139,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
             name: tensor.detach().cpu().numpy().astype(np.float16, order="C")
             for name, tensor in style.network.state_dict().items()
         }
-    broken = _not_finite(tensors)
+    broken = _first_not_finite(tensors)
     if broken:
         raise UserError(
             f"training diverged: '{broken}' has values that are no numbers in half precision, and "
@@ -128,14 +155,15 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     replace_file(path, _with_checksum(save(tensors, metadata)))
 
 
-def _not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
-    """The name of the first that holds something else than numbers."""
+def _first_not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
     return next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
 
 
 def _with_checksum(file: bytes) -> bytes:
-    """With a header in order: safetensors writes metadata in an order of chance, and equal runs
-    shall give equal files."""
+    """The file with its checksum and a sorted header.
+
+    safetensors writes metadata in random order, and equal runs shall give equal files.
+    """
     end = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:end])
     digest = hashlib.sha256(_header(header) + file[end:])
@@ -149,23 +177,17 @@ def _header(content: dict[str, Any]) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-def _is_intact(file: BinaryIO) -> bool:
-    """Whether a file has the checksum that it was written with, or none."""
-    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    expected = header["__metadata__"].pop(CHECKSUM, None)
-    if expected is None:
-        return True
-    digest = hashlib.sha256(_header(header))
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest() == expected
+# ---------------------------------------------------------------------------------- finding
 
 
 def find_style(style: str | Path) -> Path:
-    """The file of a style given by name (of a shipped one) or by path.
+    """The file of a style.
+
+    Args:
+        style: name of a shipped style, or a path.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no such style.
     """
     path = Path(os.path.expanduser(style))
     shipped = CHECKPOINTS / f"{style}.safetensors"
@@ -185,61 +207,46 @@ def find_style(style: str | Path) -> Path:
 
 
 def shipped_styles() -> list[str]:
-    """Names of the checkpoints that come with the package."""
+    """Names of the styles that come with the package, sorted."""
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
 
 
+# ---------------------------------------------------------------------------------- reading
+
+
 def load_style(style: str | Path) -> TrainedStyle:
-    """Read a style by name or path, with its network. Nothing in the file is executed.
+    """Read a style with its network. Nothing in the file is executed.
+
+    Args:
+        style: name of a shipped style, or a path.
 
     Raises:
         UserError: as `read_style`.
+
+    >>> style = load_style("starry-night")
+    >>> style.network.config
+    {'widths': [32, 64, 128], 'residual_blocks': 5, 'adjustable': True}
     """
     found = read_style(style)
     return TrainedStyle(found.network(), found.name, found.recipe, found.losses)
 
 
 def read_style(style: str | Path) -> StyleFile:
-    """Read a style by name or path, without PyTorch. Nothing in the file is executed.
+    """Read a style without PyTorch. Nothing in the file is executed.
+
+    Args:
+        style: name of a shipped style, or a path.
 
     Raises:
-        UserError: if it is missing, no safetensors file, not one of ours, if its tensors are not
-            those of the network that it says it holds, or if it was changed since it was written.
+        UserError: if the file is missing or not a checkpoint of this program, if its tensors are
+            not those of the network that it names, or if it was damaged since it was written.
+
+    >>> read_style("starry-night").weights["to_rgb.weight"].shape
+    (3, 32, 9, 9)
     """
     path = find_style(style)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(
-                    f"{path} is no fast_style checkpoint of format {FORMAT}: give a .safetensors "
-                    "that training wrote"
-                )
-            config = _network_config(json.loads(metadata["network"]), path)
-            expected = _tensor_shapes(**config)
-            found = set(file.keys())
-            for name, shape in expected.items():  # before anything of that size is read
-                tensor = file.get_slice(name) if name in found else None
-                if tensor is None or tuple(tensor.get_shape()) != shape:
-                    raise UserError(
-                        f"{path} does not hold the network that it names: tensor '{name}' is "
-                        f"{tuple(tensor.get_shape()) if tensor else 'missing'} where {shape} is "
-                        "needed; train it anew"
-                    )
-                if tensor.get_dtype() not in ("F16", "F32", "F64"):
-                    raise UserError(
-                        f"{path} has tensor '{name}' in {tensor.get_dtype()} where F16 is needed: "
-                        "train it anew"
-                    )
-            weights = {name: file.get_tensor(name).astype(np.float32) for name in expected}
-            broken = _not_finite(weights)
-            if broken:
-                raise UserError(
-                    f"{path} has values in '{broken}' that are no numbers: train it anew"
-                )
-            recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
-            if not isinstance(recipe, dict) or not isinstance(losses, dict):
-                raise ValueError("recipe and losses must be tables")
+        found = _read(path)
         with path.open("rb") as content:
             if not _is_intact(content):
                 raise UserError(
@@ -258,41 +265,82 @@ def read_style(style: str | Path) -> StyleFile:
         ) from error
     except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} has damaged metadata ({error}): train it anew") from error
+    return found
+
+
+def _read(path: Path) -> StyleFile:
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise UserError(
+                f"{path} is no fast_style checkpoint of format {FORMAT}: give a .safetensors "
+                "that training wrote"
+            )
+        config = _network_config(json.loads(metadata["network"]), path)
+        weights = _read_weights(file, plan_network(**config).tensor_shapes(), path)
+        recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
+    if not isinstance(recipe, dict) or not isinstance(losses, dict):
+        raise ValueError("recipe and losses must be tables")
     return StyleFile(config, weights, metadata.get("name", path.stem), recipe, losses)
 
 
-def _network_config(config: Any, path: Path) -> dict[str, Any]:
+def _network_config(given: Any, path: Path) -> dict[str, Any]:
+    """The arguments of the ``ImageTransformer``, within limits."""
     try:
-        widths = [int(width) for width in config["widths"]]
-        blocks = int(config["residual_blocks"])
-        if len(widths) != 3 or not all(0 < n <= 4096 for n in widths) or not 0 <= blocks <= 256:
-            raise ValueError(config)
+        widths = [int(width) for width in given["widths"]]
+        blocks = int(given["residual_blocks"])
+        config: dict[str, Any] = {
+            "widths": widths,
+            "residual_blocks": blocks,
+            "adjustable": bool(given.get("adjustable", False)),  # the first files lack it
+        }
+        channels = [*widths]
+        if given.get("bottleneck") is not None:  # most files lack it
+            config["bottleneck"] = int(given["bottleneck"])
+            channels.append(config["bottleneck"])
+        if len(widths) != 3 or not 0 <= blocks <= MOST_BLOCKS:
+            raise ValueError(given)
+        if not all(0 < number <= MOST_CHANNELS for number in channels):
+            raise ValueError(given)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UserError(
-            f"{path} names an impossible network ({str(config)[:100]}): train it anew"
+            f"{path} names an impossible network ({str(given)[:100]}): train it anew"
         ) from error
-    adjustable = bool(config.get("adjustable", False))  # networks were not, at first
-    return {"widths": widths, "residual_blocks": blocks, "adjustable": adjustable}
+    return config
 
 
-def _tensor_shapes(
-    widths: list[int], residual_blocks: int, adjustable: bool
-) -> dict[str, tuple[int, ...]]:
-    """The state dict of an ``ImageTransformer`` by name and shape."""
-    full, half, quarter = widths
-    layers = [("encoder.0.0", "encoder.0.1", 3, full, 9)]
-    layers += [("encoder.1.0", "encoder.1.1", full, half, 3)]
-    layers += [("encoder.2.0", "encoder.2.1", half, quarter, 3)]
-    for number in range(residual_blocks):
-        body = f"residuals.{number}.body"
-        layers += [(f"{body}.0.0", f"{body}.0.1", quarter, quarter, 3)]
-        layers += [(f"{body}.1", f"{body}.2", quarter, quarter, 3)]
-    layers += [("decoder.0.0", "decoder.0.1", quarter, half, 3)]
-    layers += [("decoder.1.0", "decoder.1.1", half, full, 3)]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for convolution, norm, inputs, outputs, size in layers:
-        shapes[f"{convolution}.weight"] = (outputs, inputs, size, size)
-        shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (outputs,)
-        if adjustable:
-            shapes[f"{norm}.weight_slope"] = shapes[f"{norm}.bias_slope"] = (outputs,)
-    return shapes | {"to_rgb.weight": (3, full, 9, 9), "to_rgb.bias": (3,)}
+def _read_weights(
+    file: Any, shapes: Mapping[str, tuple[int, ...]], path: Path
+) -> dict[str, NDArray[np.float32]]:
+    """All tensors in float32. Shapes are compared before anything of that size is read."""
+    names = set(file.keys())
+    for name, shape in shapes.items():
+        tensor = file.get_slice(name) if name in names else None
+        if tensor is None or tuple(tensor.get_shape()) != shape:
+            raise UserError(
+                f"{path} does not hold the network that it names: tensor '{name}' is "
+                f"{tuple(tensor.get_shape()) if tensor else 'missing'} where {shape} is "
+                "needed; train it anew"
+            )
+        if tensor.get_dtype() not in DTYPES:
+            raise UserError(
+                f"{path} has tensor '{name}' in {tensor.get_dtype()} where F16 is needed: "
+                "train it anew"
+            )
+    weights = {name: file.get_tensor(name).astype(np.float32) for name in shapes}
+    broken = _first_not_finite(weights)
+    if broken:
+        raise UserError(f"{path} has values in '{broken}' that are no numbers: train it anew")
+    return weights
+
+
+def _is_intact(file: BinaryIO) -> bool:
+    """Whether a file matches its checksum, or has none."""
+    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    expected = header["__metadata__"].pop(CHECKSUM, None)
+    if expected is None:
+        return True
+    digest = hashlib.sha256(_header(header))
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest() == expected

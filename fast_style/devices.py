@@ -1,6 +1,6 @@
-"""What a machine has to compute with: its devices and their precision, its cores, its memory.
+"""What a machine computes with: its devices, their precision, its cores and its memory.
 
-PyTorch, which takes seconds to import, is imported only where a function cannot do without.
+PyTorch takes seconds to import, so only the functions that need it import it.
 """
 
 from __future__ import annotations
@@ -20,32 +20,51 @@ from fast_style.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-    from fast_style.networks.transformer import ImageTransformer
+    from torch import nn
 
 try:
     import resource
 except ImportError:  # Windows has no such limits
     resource = None  # type: ignore[assignment]
 
+# Device files of the GPUs that PyTorch can use on Linux: NVIDIA's (the middle three on a Jetson),
+# AMD's, and Windows' within its subsystem for Linux.
+_GPU_FILES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
+
+# Parameters of mallopt, as malloc.h numbers them.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+# How libraries report a lack of memory. The last is PyTorch's, when its first import ran out of it.
+_OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|out of memory|not enough memory|can(?:'t|not) allocate memory|"
+    r"(?:failed|unable) to allocate|failed to map segment|can't start new thread|"
+    r"torch. can only be initialized once",
+    re.IGNORECASE,
+)
+
+
+# --- devices ---
+
 
 def is_cpu(device: str) -> bool:
-    """Whether that is the CPU for sure, found out without PyTorch."""
+    """Whether a device is certainly the CPU, found out without PyTorch.
+
+    >>> is_cpu("cpu"), is_cpu("cuda:0")
+    (True, False)
+    """
     if device != "auto":
         return device in ("cpu", "cpu:0")
-    # Where Linux drives a GPU that PyTorch can use, there is one of these: NVIDIA's (also of a
-    # Jetson), AMD's, or Windows' around Linux. Elsewhere, PyTorch is asked.
-    drivers = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
     return sys.platform == "linux" and not any(
-        next(Path("/dev").glob(driver), None) for driver in drivers
+        next(Path("/dev").glob(pattern), None) for pattern in _GPU_FILES
     )
 
 
 def find_device(device: str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU where there is one.
+    """The device of a name such as ``cpu`` or ``cuda:0``; ``auto`` prefers a GPU.
 
     Raises:
-        UserError: if this machine has no such device.
+        UserError: if this machine does not have the device.
     """
     import torch
 
@@ -57,7 +76,7 @@ def find_device(device: str) -> torch.device:
         return torch.device("cpu")
     try:
         found = torch.device(device)
-        torch.empty(1, device=found).cpu()  # "meta" only pretends
+        torch.empty(1, device=found).cpu()  # fails for "meta", which holds no numbers
     except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(
             f"device '{device}' cannot be used on this machine: try --device auto or cpu"
@@ -66,7 +85,7 @@ def find_device(device: str) -> torch.device:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 itself; emulated, it is slower than float32."""
+    """Whether the hardware itself multiplies bf16. Emulated, bf16 is slower than float32."""
     import torch
 
     if device.type == "cuda":
@@ -75,8 +94,12 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 def best_precision(accelerator: str) -> str:
-    """Lightning's precision for ``cpu``, ``gpu`` or ``auto``: ``bf16-mixed`` where the hardware
-    multiplies bf16 itself, ``32-true`` elsewhere."""
+    """Lightning's fastest precision for training: ``bf16-mixed`` or ``32-true``.
+
+    Args:
+        accelerator: Lightning's name of the hardware: ``auto``, ``cpu``, ``gpu``, ``cuda`` or
+            ``mps``.
+    """
     import torch
 
     if accelerator in ("gpu", "cuda"):
@@ -86,68 +109,80 @@ def best_precision(accelerator: str) -> str:
     return "bf16-mixed" if computes_in_bf16(device) else "32-true"
 
 
-def tune_for(device: torch.device, network: ImageTransformer) -> None:
-    """Set this process and a network up to train fast on a device."""
+def tune_for(device: torch.device, network: nn.Module) -> None:
+    """Set this process and a network up for fast training on a device."""
     if device.type == "cuda":
         import torch
 
         tune_for_cuda(network)
-        # Tensor cores multiply float32 only as TF32, in which products of bf16 features (Gram
-        # matrices) lose nothing.
+        # Tensor cores multiply float32 only as TF32. Gram matrices lose nothing by it, because
+        # their factors are features in bf16.
         torch.set_float32_matmul_precision("high")
     elif device.type == "cpu" and sys.platform == "linux":
-        # glibc would give each large tensor back to the system when it is freed, and the next step
-        # would get the memory page by page, filled with zeros. Other C libraries have no mallopt.
+        # By default glibc returns each large tensor to the system when it is freed, and the next
+        # step waits for zeroed pages. Other C libraries have no mallopt.
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(M_MMAP_MAX, 0)
-            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def tune_for_cuda(network: ImageTransformer) -> None:
-    """Lay a network out as tensor cores read it. Tests do this on a CPU: whatever is done to a
-    network for CUDA belongs here."""
+def tune_for_cuda(network: nn.Module) -> None:
+    """Change a network for training on CUDA: lay it out as tensor cores read it.
+
+    Put every change of the network for CUDA here, because tests call this on a CPU.
+    """
     import torch
 
     network.to(memory_format=torch.channels_last)
 
 
-# As malloc.h numbers them.
-M_TRIM_THRESHOLD = -1
-M_MMAP_MAX = -4
+# --- cores and memory ---
 
 
 def usable_cores() -> int:
-    """Those that this process may run on."""
+    """The number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def available_memory() -> int:
-    """Bytes of memory that this process may still take: what the machine has free, within the
-    limits of the process itself (``ulimit -v`` and ``-d``) and of its container (cgroups)."""
-    free = [psutil.virtual_memory().available, *_left_of_cgroups()]
+    """The memory in bytes that this process can still allocate.
+
+    That is what the machine has free, within the limits of the process (``ulimit -v`` and ``-d``)
+    and of its container (control groups).
+
+    >>> available_memory() <= psutil.virtual_memory().total
+    True
+    """
+    free = [psutil.virtual_memory().available, *cgroup_memory_left()]
     if resource is not None:
-        taken = psutil.Process().memory_info()
-        for limit, used in (
-            (resource.RLIMIT_AS, taken.vms),
-            (resource.RLIMIT_DATA, getattr(taken, "data", 0)),
+        used = psutil.Process().memory_info()
+        for limit, taken in (
+            (resource.RLIMIT_AS, used.vms),
+            (resource.RLIMIT_DATA, getattr(used, "data", 0)),
         ):
             soft, _ = resource.getrlimit(limit)
             if soft != resource.RLIM_INFINITY:
-                free.append(soft - used)
+                free.append(soft - taken)
     return max(0, min(free))
 
 
-def _left_of_cgroups(
+def cgroup_memory_left(
     own: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[int]:
-    """What is left of each memory limit of Linux's control groups, of both versions: of the group
-    of this process and of those above it."""
+    """The memory in bytes that each limit of Linux's control groups leaves to this process.
+
+    Groups of both versions count: the group of this process and those above it.
+
+    Args:
+        own: the list of the groups of this process.
+        mounted: the folder that the control groups are mounted at.
+    """
     try:
         lines = own.read_text().splitlines()
-    except OSError:  # another system
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -161,22 +196,19 @@ def _left_of_cgroups(
             continue
         for root in roots:
             group = root / path.lstrip("/")
-            # In a container, the group's own files may lie at the root, whatever its path.
-            for folder in (
-                group,
-                *(above for above in group.parents if root in above.parents),
-                root,
-            ):
-                left = _left_of_cgroup(folder, *names)
+            above = [folder for folder in group.parents if root in folder.parents]
+            # A container may find the files of its own group at the root, whatever its path.
+            for folder in (group, *above, root):
+                left = _left_in_cgroup(folder, *names)
                 if left is not None:
                     yield left
 
 
-def _left_of_cgroup(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
-    """None where there is no limit, or no such group."""
+def _left_in_cgroup(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
+    """None if the group has no limit or does not exist."""
     try:
-        most = (folder / limit).read_text().strip()
-        if not most.isdigit():  # "max"
+        maximum = (folder / limit).read_text().strip()
+        if not maximum.isdigit():  # "max"
             return None
         used = int((folder / usage).read_text())
         statistics = dict(
@@ -184,26 +216,21 @@ def _left_of_cgroup(folder: Path, limit: str, usage: str, prefix: str) -> int | 
         )
     except (OSError, ValueError):
         return None
-    # The cache of files is given up before anything is refused.
+    # The system drops cached files before it refuses memory.
     cached = sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
-    return int(most) - used + cached
-
-
-_SAID_OF_MEMORY = re.compile(
-    # The last is PyTorch's, when there was too little memory to import it the first time.
-    r"bad_alloc|out of memory|not enough memory|can(?:'t|not) allocate memory|"
-    r"(?:failed|unable) to allocate|failed to map segment|can't start new thread|"
-    r"torch. can only be initialized once",
-    re.IGNORECASE,
-)
+    return int(maximum) - used + cached
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice: each library says so in its own way."""
+    """Whether an error reports a lack of memory, in the words of any library.
+
+    >>> short_of_memory(RuntimeError("CUDA out of memory"))
+    True
+    """
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     return isinstance(error, (RuntimeError, OSError, ImportError)) and bool(
-        _SAID_OF_MEMORY.search(str(error))
+        _OUT_OF_MEMORY.search(str(error))
     )

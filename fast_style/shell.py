@@ -1,4 +1,4 @@
-"""What is printed to be pasted into a shell, and how names look in messages."""
+"""Text for shells and terminals: quoted words, printable names, and how to call this program."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from pathlib import Path
 
 
 def quote(text: str | Path) -> str:
-    """One word of a command line, whatever characters or undecodable bytes are in it."""
+    r"""Quote a text as one word of a shell's command line, whatever characters or bytes it holds.
+
+    >>> print(quote("it's 100%.jpg"))
+    'it'"'"'s 100%.jpg'
+    >>> print(quote("new\nline"))
+    $'new\x0aline'
+    """
     text = str(text)
     if text.isprintable():
         return shlex.quote(text)
-    # Bytes that are no text, and tabs or newlines, which a terminal acts on when they are pasted.
-    return "$'" + "".join(map(_escaped, os.fsencode(text))) + "'"
+    # Bytes that are not UTF-8, and tabs or newlines, which a terminal would act on when pasted.
+    return "$'" + "".join(map(_escape_byte, os.fsencode(text))) + "'"
 
 
-def _escaped(byte: int) -> str:
+def _escape_byte(byte: int) -> str:
     character = chr(byte)
     if character in "'\\":
         return "\\" + character
@@ -26,8 +32,13 @@ def _escaped(byte: int) -> str:
 
 
 def readable(text: str) -> str:
-    """Text that any terminal, log and file takes, on one line: what is no character, or none to
-    print, as ``\\xe9`` or ``\\n``. Line ends between sentences stay with whoever joins them."""
+    r"""Escape what cannot be printed, so that any terminal, log and file takes the text.
+
+    Newlines are escaped too: whoever joins sentences by lines joins them afterwards.
+
+    >>> print(readable("new\nline"))
+    new\nline
+    """
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
@@ -36,21 +47,21 @@ def readable(text: str) -> str:
 
 
 def program(name: str = "fast-style") -> str:
-    """How the user calls a program of this environment from the shell that they are in.
+    """How the user calls a program of this environment from the current shell.
 
-    ``uv run`` puts the environment's folder at the front of this process's PATH. It tells its
-    children so in ``UV_RUN_RECURSION_DEPTH``. Only if the program is on the rest of the PATH does
-    the user's own shell find it without ``uv run``.
+    ``uv run`` puts the environment's folder in front of this process's PATH, and sets
+    ``UV_RUN_RECURSION_DEPTH``. The user's own shell finds the program without ``uv run`` only if
+    the rest of the PATH holds it.
     """
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     scripts = str(Path(sys.prefix) / ("Scripts" if os.name == "nt" else "bin"))
-    by_uv = "UV_RUN_RECURSION_DEPTH" in os.environ
-    if by_uv and scripts in folders:
+    within_uv = "UV_RUN_RECURSION_DEPTH" in os.environ
+    if within_uv and scripts in folders:
         folders.remove(scripts)
     if shutil.which(name, path=os.pathsep.join(folders)):
         return name
     project = Path(sys.prefix).parent
-    if by_uv and (project / "pyproject.toml").is_file():
+    if within_uv and (project / "pyproject.toml").is_file():
         if Path.cwd().is_relative_to(project):
             return f"uv run {name}"
         return f"uv run --project {quote(project)} {name}"
@@ -58,13 +69,3 @@ def program(name: str = "fast-style") -> str:
     if script.is_file():
         return quote(script)
     return name if name != "fast-style" else f"{quote(sys.executable)} -m fast_style.cli"
-
-
-def with_program(text: str) -> str:
-    """A help text whose lines begin with ``fast-style``, with `program` in its place."""
-    called = program()
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if line.lstrip().startswith("fast-style "):
-            lines[number] = line.replace("fast-style ", f"{called} ", 1)
-    return "\n".join(lines)

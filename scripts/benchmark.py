@@ -271,7 +271,7 @@ def data(photos: str | None, size: int, count: int, workers: int, rounds: int) -
     from PIL import ImageOps
 
     from fast_style.bundled import PHOTOS
-    from fast_style.images.pictures import find_pictures, open_picture
+    from fast_style.images import find_pictures, open_picture
 
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved"
@@ -428,7 +428,7 @@ def _prepare(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
     from fast_style.checkpoint import TrainedStyle, save_style
-    from fast_style.images.pictures import save_picture
+    from fast_style.images import save_picture
 
     folder = Path(task["folder"])
     save_style(TrainedStyle(_our_network(task["model"]), "untrained"), folder / "style.safetensors")
@@ -1002,13 +1002,8 @@ def _our_training(
     from fast_style.bundled import CONF
     from fast_style.config.compose import register_resolvers
     from fast_style.devices import tune_for
-    from fast_style.losses import (
-        _Products,
-        content_loss,
-        gram_matrix,
-        style_loss,
-        total_variation,
-    )
+    from fast_style.losses import content_loss, gram_matrix, style_loss, total_variation
+    from fast_style.losses.functional import FeatureProducts
     from fast_style.networks import operations
     from fast_style.networks.cuda_graphs import CudaRecorder
     from fast_style.training.module import StyleTransfer
@@ -1027,7 +1022,7 @@ def _our_training(
         make_optimizer = partial(torch.optim.Adam, fused=candidate == "Adam, fused")
     module = StyleTransfer(instantiate(cfg.model), loss, make_optimizer).to(device)
     network = module.network
-    loss.measure_style(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
+    loss.set_style_image(torch.rand(1, 3, cfg.style.size, cfg.style.size, device=device))
     if candidate != NOT_TUNED:
         tune_for(device, network)
     torch.backends.cudnn.benchmark = cfg.trainer.benchmark
@@ -1037,7 +1032,7 @@ def _our_training(
         for name, weight in list(loss.vgg.named_buffers()):
             loss.vgg.register_buffer(name, weight.contiguous(), persistent=False)
     if candidate == "Gram matrices by autograd":
-        _Products.apply = lambda flat: flat.float() @ flat.float().mT
+        FeatureProducts.apply = lambda flat: flat.float() @ flat.float().mT
 
     if candidate == PYTORCHS_MARGINS:
         operations._Padding.apply = lambda x, margin, skipped: F.pad(
@@ -1047,24 +1042,27 @@ def _our_training(
         network.compile()
         loss.vgg.compile()
 
+    terms = loss.image_terms
+
     def in_one_pass(
         stylized: torch.Tensor, photos: torch.Tensor, strength: float
     ) -> dict[str, torch.Tensor]:
         features = loss.vgg(torch.cat([stylized, photos]))
         content = [
             content_loss(features[layer][: len(photos)], features[layer][len(photos) :].detach())
-            for layer in loss.content_layers
+            for layer in terms["content"].layers
         ]
         style = [
             style_loss(
-                gram_matrix(features[layer][: len(photos)]), loss.get_buffer(f"gram_{layer}")
+                gram_matrix(features[layer][: len(photos)]),
+                terms["style"].get_buffer(f"gram_{layer}"),
             )
-            for layer in loss.style_layers
+            for layer in terms["style"].layers
         ]
         total = (
-            loss.content_weight * sum(content) / len(content)
-            + loss.style_weight * sum(style) / len(style)
-            + loss.tv_weight * total_variation(stylized)
+            terms["content"].weight * sum(content) / len(content)
+            + terms["style"].weight * sum(style) / len(style)
+            + terms["tv"].weight * total_variation(stylized)
         )
         return {"total": total}
 
@@ -1117,7 +1115,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
         flat = x.view(number, channels, height * width)
         return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
 
-    kernels.AVAILABLE = False  # ours would serve its VGG, too
+    kernels.serving.AVAILABLE = False  # ours would serve its VGG, too
     network = _plain_network().to(device)
     vgg = VGGFeatures("vgg16", STYLE_LAYERS, "bundled").to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -1142,7 +1140,7 @@ def _plain_training(batches: Iterator[torch.Tensor], device: torch.device) -> Ca
 
 
 def _stylize(task: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
-    from fast_style.images.pictures import open_picture
+    from fast_style.images import open_picture
     from fast_style.stylizing.files import Job, stylize_files
     from fast_style.stylizing.stylizer import Stylizer
 
@@ -1179,7 +1177,7 @@ def _plain_stylizing(picture: Any, device: torch.device) -> Callable[[], object]
     """From picture to picture on a CPU, from tensor to tensor on a GPU."""
     import torch
 
-    from fast_style.images.pictures import to_picture, to_tensor
+    from fast_style.images import to_picture, to_tensor
 
     network = _plain_network().to(device)
     photo = _on(device, picture)
@@ -1194,7 +1192,7 @@ def _plain_stylizing(picture: Any, device: torch.device) -> Callable[[], object]
 
 
 def _on(device: torch.device, picture: Any) -> torch.Tensor:
-    from fast_style.images.pictures import to_tensor
+    from fast_style.images import to_tensor
 
     return to_tensor(picture).unsqueeze(0).to(device)
 
@@ -1203,7 +1201,7 @@ def _scale(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     import torch
 
     from fast_style.devices import computes_in_bf16
-    from fast_style.images.pictures import to_picture, to_tensor
+    from fast_style.images import to_picture, to_tensor
     from fast_style.stylizing.bands import stylize_in_bands
 
     picture = _photo().resize((task["side"], task["side"]))
@@ -1245,8 +1243,8 @@ def _scale_agreement(task: dict[str, Any], device: torch.device) -> dict[str, An
     from PIL import Image
 
     from fast_style.devices import computes_in_bf16
+    from fast_style.images import to_tensor
     from fast_style.images.grain import with_grain
-    from fast_style.images.pictures import to_tensor
     from fast_style.stylizing.bands import stylized_bands
 
     picture = _photo().resize((task["side"], task["side"]))
@@ -1285,7 +1283,7 @@ def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     from torch.utils.data import DataLoader
 
     from fast_style.data.content import ContentData, EndlessSampler
-    from fast_style.images.pictures import save_picture
+    from fast_style.images import save_picture
 
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
@@ -1312,7 +1310,7 @@ def _startup(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def _agreement(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """How near ours comes to ours in float32, on a bundled photo at its own size."""
-    from fast_style.images.pictures import to_tensor
+    from fast_style.images import to_tensor
 
     def painted(contender: str) -> torch.Tensor:
         stylizer = _our_stylizer({**task, "contender": contender}, device)
@@ -1387,7 +1385,7 @@ def _plain_network() -> nn.Module:
 
 def _photo() -> Any:
     from fast_style.bundled import PHOTOS
-    from fast_style.images.pictures import find_pictures, open_picture
+    from fast_style.images import find_pictures, open_picture
 
     return open_picture(find_pictures(PHOTOS)[0])
 

@@ -105,7 +105,7 @@ def _run(engine: str, size: list[int], repeats: int, folder: str) -> dict[str, f
 
 def _photos(width: int, height: int) -> list[np.ndarray]:
     from fast_style.bundled import PHOTOS
-    from fast_style.images.pictures import find_pictures, open_picture
+    from fast_style.images import find_pictures, open_picture
 
     return [np.array(open_picture(path).resize((width, height))) for path in find_pictures(PHOTOS)]
 

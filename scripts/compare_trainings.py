@@ -1,23 +1,29 @@
-"""Ways to train beside each other: several paintings and seeds each, on photos they never saw."""
+"""Compare ways to train over several paintings and seeds, on held-out photos."""
 
 from __future__ import annotations
 
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from fast_style.errors import UserError
 
+if TYPE_CHECKING:
+    from fast_style.evaluation.results import SizeFigures
+
+    Measured = dict["Run", dict[int, SizeFigures]]
+
+# Columns of the table.
 FIGURES = ("total", "content", "style", "checkerboard", "change_shifted", "border_contrast_3")
 
 
 class Run(NamedTuple):
-    """One training."""
+    """One training, and its folder."""
 
     variant: str
     painting: str
@@ -32,7 +38,7 @@ class Run(NamedTuple):
     "paintings",
     multiple=True,
     required=True,
-    help="A painting's file or the name of a bundled one; may be repeated.",
+    help="File of a painting, or the name of a bundled one; may be repeated.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--photos", help="Folder of photos to train on; by default dead leaves.")
@@ -59,11 +65,11 @@ def main(
     sizes: Sequence[int],
     out: Path,
 ) -> None:
-    """Train each painting with each of the VARIANTS and seed, one after the other, and compare.
+    """Train each painting with each of the VARIANTS and seeds, one after the other, and compare.
 
-    A variant is a name, a colon and what `fast-style train` shall be given. All are measured by
-    conf/loss/vgg16.yaml, whatever they were trained with. What OUT holds already is not trained
-    again: more variants, paintings and seeds can follow later.
+    A variant is a name, a colon and the arguments of `fast-style train`. All networks are measured
+    with conf/loss/vgg16.yaml, whatever their own loss. Trainings that OUT already holds are not
+    repeated, so variants, paintings and seeds can be added later.
 
     \b
     python scripts/compare_trainings.py --painting a.jpg --painting poppy-field -o OUT \\
@@ -71,79 +77,57 @@ def main(
         "base: experiment=quickstart callbacks.schedule.minutes=1 trainer.max_steps=-1 init=base"
     """
     try:
-        compare(_recipes(variants, photos), paintings, seeds, held_out, sizes, out)
+        recipes = _recipes(variants, photos)
+        runs = _plan(recipes, paintings, seeds, sizes, out)
+        _train_missing(runs, recipes)
+        measured = _measure(runs, held_out, sizes, out)
     except UserError as error:
         click.echo(f"compare_trainings: {error}", err=True)
         sys.exit(2)
+    for size in sizes:
+        _print_table(measured, size)
 
 
 def _recipes(variants: Sequence[str], photos: str | None) -> dict[str, list[str]]:
+    """The arguments of `fast-style train` for each variant, by name."""
+    data = [] if photos is None else ["data=photos", f"data.dir='{Path(photos).resolve()}'"]
     recipes = {}
     for variant in variants:
         name, colon, overrides = variant.partition(":")
         if not (name and colon):
             raise UserError(f"'{variant}' is no variant: write a name, a colon and overrides")
-        data = [] if photos is None else ["data=photos", f"data.dir='{Path(photos).resolve()}'"]
         recipes[name.strip()] = [*data, *overrides.split()]
     return recipes
 
 
-def compare(
-    recipes: dict[str, list[str]],
+def _plan(
+    recipes: Iterable[str],
     paintings: Sequence[str],
     seeds: int,
-    held_out: str | None,
     sizes: Sequence[int],
     out: Path,
-) -> None:
-    """Train what is missing in ``out`` and print a table for each size."""
-    from fast_style.evaluation.evaluate import MIN_SIZE, Plan, evaluate
+) -> list[Run]:
+    from fast_style.evaluation.evaluate import MIN_SIZE
 
     if min(sizes) < MIN_SIZE:
-        raise UserError(f"pictures of {min(sizes)} px are too small to judge: give {MIN_SIZE}")
-    runs = [
+        raise UserError(f"pictures of {min(sizes)} px are too small to measure: give {MIN_SIZE}")
+    return [
         Run(variant, painting, seed, out / Path(painting).stem / f"{variant}-{seed}")
         for painting in paintings
         for seed in range(seeds)
         for variant in recipes
     ]
+
+
+def _train_missing(runs: Sequence[Run], recipes: Mapping[str, Sequence[str]]) -> None:
     for number, run in enumerate(runs, 1):
         if not list(run.folder.glob("*.safetensors")):
             click.echo(f"{number} of {len(runs)}: {run.painting}, {run.variant}, seed {run.seed}")
             _train(run, recipes[run.variant])
-    found: dict[Run, dict[str, Any]] = {}
-    for painting in paintings:
-        own = [run for run in runs if run.painting == painting]
-        plan = Plan(
-            [str(_network(run)) for run in own],
-            Path(held_out) if held_out else None,
-            Path(painting) if Path(painting).is_file() else None,
-            sizes,
-            evaluations=0,
-            loss="vgg16",
-        )
-        report = evaluate(plan, out / f"report-{Path(painting).stem}")
-        for run, measured in zip(own, report["checkpoints"], strict=True):
-            found[run] = measured["sizes"]
-    for size in sizes:
-        click.echo(f"\n{size} px; for each painting the mean over the seeds, and all seeds' totals")
-        click.echo("| painting | variant | " + " | ".join(FIGURES) + " | totals |")
-        click.echo("| --- " * (len(FIGURES) + 3) + "|")
-        for painting in paintings:
-            for variant in recipes:
-                figures = [
-                    found[run][str(size)]["losses"] | found[run][str(size)]["faults"]
-                    for run in runs
-                    if (run.painting, run.variant) == (painting, variant)
-                ]
-                means = [statistics.mean(each[name] for each in figures) for name in FIGURES]
-                cells = [Path(painting).stem, variant, *(f"{mean:.3g}" for mean in means)]
-                cells.append(", ".join(f"{each['total']:.3f}" for each in figures))
-                click.echo("| " + " | ".join(cells) + " |")
 
 
 def _train(run: Run, overrides: Sequence[str]) -> None:
-    # Written beside, so that a run that was cut off is not taken for a whole one.
+    # Renamed once complete: an interrupted training must not pass for a whole one.
     beside = run.folder.with_name(f".{run.folder.name}")
     command = [sys.executable, "-m", "fast_style.cli", "train", *overrides]
     command += [f"style={run.painting}", f"seed={run.seed}", f"hydra.run.dir='{beside}'"]
@@ -152,8 +136,46 @@ def _train(run: Run, overrides: Sequence[str]) -> None:
     beside.rename(run.folder)
 
 
-def _network(run: Run) -> Path:
-    return next(run.folder.glob("*.safetensors"))
+def _measure(
+    runs: Sequence[Run], held_out: str | None, sizes: Sequence[int], out: Path
+) -> Measured:
+    from fast_style.evaluation.evaluate import Plan, evaluate
+
+    measured: Measured = {}
+    for painting in dict.fromkeys(run.painting for run in runs):
+        own = [run for run in runs if run.painting == painting]
+        plan = Plan(
+            checkpoints=[str(next(run.folder.glob("*.safetensors"))) for run in own],
+            photos=Path(held_out) if held_out else None,
+            painting=Path(painting) if Path(painting).is_file() else None,
+            sizes=sizes,
+            evaluations=0,
+            loss="vgg16",
+        )
+        report = evaluate(plan, out / f"report-{Path(painting).stem}")
+        for run, checkpoint in zip(own, report.checkpoints, strict=True):
+            measured[run] = checkpoint.sizes
+    return measured
+
+
+def _print_table(measured: Measured, size: int) -> None:
+    click.echo(f"\n{size} px; for each painting the mean over the seeds, and all seeds' totals")
+    click.echo("| painting | variant | " + " | ".join(FIGURES) + " | totals |")
+    click.echo("| --- " * (len(FIGURES) + 3) + "|")
+    for painting, variant in dict.fromkeys((run.painting, run.variant) for run in measured):
+        found = [
+            sizes[size]
+            for run, sizes in measured.items()
+            if (run.painting, run.variant) == (painting, variant)
+        ]
+        cells = [Path(painting).stem, variant, *(_mean(found, name) for name in FIGURES)]
+        cells.append(", ".join(f"{each.losses['total']:.3f}" for each in found))
+        click.echo("| " + " | ".join(cells) + " |")
+
+
+def _mean(found: Sequence[SizeFigures], name: str) -> str:
+    values = [(each.losses | each.artifacts)[name] for each in found]
+    return f"{statistics.mean(value for value in values if value is not None):.3g}"
 
 
 if __name__ == "__main__":

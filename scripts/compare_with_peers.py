@@ -1,5 +1,4 @@
-"""Our networks beside those of other repositories, on the photos whose stylized versions they
-publish."""
+"""Compare our networks with the stylized photos that other repositories publish."""
 
 from __future__ import annotations
 
@@ -16,16 +15,17 @@ from tqdm import tqdm
 
 from fast_style.bundled import CHECKPOINTS, PAINTINGS
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, save_picture, to_tensor
+from fast_style.files import replace_file
+from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fast_style.evaluation.evaluate import Judge
+    from fast_style.evaluation.objective import Objective
 
 
 class Pair(NamedTuple):
-    """What a repository publishes: a photo, and what it made of it in a style that we know."""
+    """A photo that a repository publishes, and the same photo stylized by its network."""
 
     repository: str
     photo: str
@@ -63,7 +63,8 @@ PAIRS = [
     ),
 ]
 
-# Longer sides of the painting in px at which every picture's style is measured, and the least kept.
+# Longer sides of the painting in px. The style of each picture is compared at all of them, and the
+# lowest loss is kept: no repository says at which size it trained.
 PAINTING_SIZES = (256, 384, 512, 768)
 
 COLUMNS = (
@@ -92,15 +93,15 @@ COLUMNS = (
     "--paintings",
     default=PAINTINGS,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the paintings that our networks were trained on, under the names that they "
-    "had in training; by default the bundled ones.",
+    help="Folder of the paintings of our networks, under their names in training; by default the "
+    "bundled ones.",
 )
 @click.option(
     "--checkpoints",
     default=CHECKPOINTS,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of our networks, each named as its style, as wave.safetensors; by default those "
-    "that are shipped.",
+    help="Folder of our networks, each named after its style, such as wave.safetensors; by "
+    "default the shipped ones.",
 )
 @click.option(
     "-o",
@@ -116,20 +117,20 @@ COLUMNS = (
 def main(
     folders: Sequence[Path], paintings: Path, checkpoints: Path, out: Path, device: str
 ) -> None:
-    """Stylize the photos of other repositories, and draw and measure ours beside theirs.
+    """Stylize the photos of other repositories, and compare our pictures with theirs.
 
-    Each FOLDER is a clone of one of these, of which only the pictures are used:
+    Each FOLDER is a clone of one of these repositories. Only its pictures are used:
 
     \b
     git clone https://github.com/jcjohnson/fast-neural-style
     git clone https://github.com/lengstrom/fast-style-transfer
     git clone https://github.com/pytorch/examples
 
-    Where they publish a photo stylized with a painting that one of our networks was trained on,
-    ours stylizes the photo scaled to the size of their picture. Photo, theirs and ours are drawn
-    side by side in full size, and all three are measured as `fast-style evaluate` measures:
-    with our painting, and the loss that our network was trained with. A table is printed, with
-    the style loss also for the size of the painting, of four, that makes it least.
+    Where a repository publishes a photo stylized with a painting that we have a network for, our
+    network stylizes the photo at the size of their picture. A sheet shows the photo, their picture
+    and ours side by side in full size. All three are measured as `fast-style evaluate` does, with
+    our painting and the loss of our network, and printed as a table. The table also has the lowest
+    style loss over four sizes of the painting.
 
     \b
     python scripts/compare_with_peers.py fast-neural-style fast-style-transfer -o peers
@@ -144,7 +145,7 @@ def main(
 def _compare(
     folders: Sequence[Path], paintings: Path, checkpoints: Path, out: Path, device: str
 ) -> None:
-    from fast_style.evaluation.evaluate import load_judge
+    from fast_style.evaluation.objective import load_objective
 
     wanted = []
     for folder, pair in [(each, pair) for each in folders for pair in _pairs_in(each)]:
@@ -152,12 +153,14 @@ def _compare(
         if checkpoint.is_file():
             wanted.append((folder, pair, checkpoint))
         else:
-            click.echo(f"left out: {folder / pair.theirs}, as there is no {checkpoint}", err=True)
+            click.echo(
+                f"left out: {folder / pair.theirs}, because there is no {checkpoint}", err=True
+            )
     if not wanted:
-        raise UserError(f"{checkpoints} holds no network of a painting that is shown there")
+        raise UserError(f"{checkpoints} holds no network for any of these pictures")
 
     for checkpoint in {checkpoint for _, _, checkpoint in wanted}:
-        load_judge(checkpoint, paintings, device)  # what it lacks is said before anything slow
+        load_objective(checkpoint, paintings, device)  # complains before anything slow starts
     found: list[dict[str, Any]] = []
     click.echo(_row(COLUMNS) + "\n" + _row(["---"] * len(COLUMNS)))
     for folder, pair, checkpoint in tqdm(wanted, unit="picture", disable=None, leave=False):
@@ -165,9 +168,7 @@ def _compare(
         picture = f"{pair.style}, {found[-1]['width']} x {found[-1]['height']} px"
         for by, figures in found[-1]["figures"].items():
             tqdm.write(_row([picture, by, *_shown(figures, found[-1]["painting_dots"])]))
-        beside = out / ".figures.json"
-        beside.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        beside.replace(out / "figures.json")
+        replace_file(out / "figures.json", json.dumps(found, indent=1).encode())
     click.echo(f"\n{len(found)} sheets and figures.json: {click.format_filename(out)}")
 
 
@@ -183,14 +184,12 @@ def _measure_pair(
     folder: Path, pair: Pair, checkpoint: Path, paintings: Path, out: Path, device: str
 ) -> dict[str, Any]:
     from fast_style.devices import find_device
-    from fast_style.evaluation import artifacts as faults
-    from fast_style.evaluation.evaluate import load_judge, measure_picture
-    from fast_style.stylizing.sheet import captioned_grid
+    from fast_style.evaluation.objective import load_objective
     from fast_style.stylizing.stylizer import Stylizer
 
-    judge = load_judge(checkpoint, paintings, device)
+    objective = load_objective(checkpoint, paintings, device)
     theirs = open_picture(folder / pair.theirs)
-    # Some networks cut a pixel off at each side: scaling instead moves the content loss by 1 %.
+    # Some networks cut a pixel off each side. Scaling instead changes the content loss by 1 %.
     photo = open_picture(folder / pair.photo).resize(theirs.size, Image.Resampling.LANCZOS)
     pictures = {
         "photo": photo,
@@ -201,20 +200,68 @@ def _measure_pair(
         by: to_tensor(picture).unsqueeze(0).to(find_device(device))
         for by, picture in pictures.items()
     }
-    figures: dict[str, Any] = {}
-    for by, tensor in tensors.items():
-        figures[by] = measure_picture(judge, tensor, tensors["photo"])
-        border = faults.border(tensor).items()
-        figures[by]["faults"] |= {f"border_{name}": value.item() for name, value in border}
-    painting = open_picture(paintings / judge.data["painting"])
-    for by, kindest in _kindest_styles(judge, painting, tensors).items():
-        figures[by]["kindest_style"] = kindest
-
+    figures = _figures(objective, tensors)
     sheet = f"{pair.repository.replace('/', '-')}-{Path(pair.theirs).stem}.png"
+    _draw_sheet(pair, pictures, figures, objective.dots, out / sheet)
+    return {
+        **pair._asdict(),
+        "sheet": sheet,
+        "width": theirs.width,
+        "height": theirs.height,
+        "checkpoint": str(checkpoint),
+        "painting": objective.terms.painting.name,
+        "painting_size": objective.terms.style_size,
+        "painting_dots": objective.dots,
+        "loss": objective.terms.loss,
+        "figures": figures,
+    }
+
+
+def _figures(objective: Objective, pictures: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Losses and artifacts of each picture, under the names of ``report.json``."""
+    from fast_style.evaluation.evaluate import measure_borders, measure_picture
+
+    figures: dict[str, dict[str, Any]] = {}
+    for by, picture in pictures.items():
+        found = measure_picture(objective, picture, pictures["photo"])
+        faults = found.artifacts | measure_borders(picture)
+        figures[by] = {"losses": found.losses, "faults": faults}
+    for by, kindest in _kindest_styles(objective, pictures).items():
+        figures[by]["kindest_style"] = kindest
+    return figures
+
+
+def _kindest_styles(
+    objective: Objective, pictures: Mapping[str, Tensor]
+) -> dict[str, dict[str, float]]:
+    """The lowest style loss of each picture over sizes of the painting, and that size."""
+    loss = objective.loss
+    painting = open_picture(objective.terms.painting)
+    found: dict[str, dict[str, float]] = {by: {"style": math.inf} for by in pictures}
+    for size in PAINTING_SIZES:
+        scaled = to_tensor(resize_picture(painting, size)).unsqueeze(0)
+        loss.set_style_image(scaled.to(pictures["photo"].device))
+        targets = loss.targets_for(pictures["photo"])
+        for by, picture in pictures.items():
+            style = loss.compare(picture, targets)["style"].item()
+            if style < found[by]["style"]:
+                found[by] = {"style": style, "painting_size": size}
+    return found
+
+
+def _draw_sheet(
+    pair: Pair,
+    pictures: Mapping[str, Image.Image],
+    figures: Mapping[str, dict[str, Any]],
+    painting_dots: float,
+    path: Path,
+) -> None:
+    from fast_style.stylizing.sheet import captioned_grid
+
     cells = []
     for by, picture in pictures.items():
         total, content, style, _, spots, checkerboard, border_3, border_16 = _shown(
-            figures[by], judge.data["dots"]
+            figures[by], painting_dots
         )
         lines = [
             by if by == "photo" else f"{by}, {pair.style}",
@@ -223,39 +270,11 @@ def _measure_pair(
             f"border 3 px: {border_3}; 16 px: {border_16}",
         ]
         cells.append((picture, "\n".join(lines)))
-    save_picture(captioned_grid(cells, columns=3), out / sheet)
-    return {
-        **pair._asdict(),
-        "sheet": sheet,
-        "width": theirs.width,
-        "height": theirs.height,
-        "checkpoint": str(checkpoint),
-        "painting": judge.data["painting"],
-        "painting_size": judge.data["style_size"],
-        "painting_dots": judge.data["dots"],
-        "loss": judge.data["loss"],
-        "figures": figures,
-    }
-
-
-def _kindest_styles(
-    judge: Judge, painting: Image.Image, pictures: Mapping[str, Tensor]
-) -> dict[str, dict[str, float]]:
-    """The lowest style loss of each picture over sizes of the painting, and which that is."""
-    loss = judge.loss
-    found: dict[str, dict[str, float]] = {by: {"style": math.inf} for by in pictures}
-    for size in PAINTING_SIZES:
-        scaled = to_tensor(resize_picture(painting, size)).unsqueeze(0)
-        loss.measure_style(scaled.to(pictures["photo"].device))
-        targets = loss.targets_of(pictures["photo"])
-        for by, picture in pictures.items():
-            style = loss.against(targets, picture)["style"].item()
-            if style < found[by]["style"]:
-                found[by] = {"style": style, "painting_size": size}
-    return found
+    save_picture(captioned_grid(cells, columns=3), path)
 
 
 def _shown(figures: dict[str, Any], painting_dots: float) -> list[str]:
+    """The cells of the table after "by"."""
     losses, faults, kindest = figures["losses"], figures["faults"], figures["kindest_style"]
     spots = "-" if faults["spots"] is None else f"{faults['spots']:.0f}"
     return [

@@ -482,8 +482,8 @@ def measure_trained(task: dict[str, Any]) -> dict[str, float]:
     from fast_style import Stylizer
     from fast_style.bundled import PAINTINGS
     from fast_style.checkpoint import load_style
+    from fast_style.images import open_picture, resize_picture, save_picture, to_tensor
     from fast_style.images.grain import with_grain
-    from fast_style.images.pictures import open_picture, resize_picture, save_picture, to_tensor
     from fast_style.stylizing.sheet import before_after_sheet
 
     run, device = Path(task["run"]), torch.device(task["device"])
@@ -523,7 +523,7 @@ def measure_pictures(task: dict[str, Any]) -> dict[str, float]:
     from PIL import ImageOps
 
     from fast_style import Stylizer
-    from fast_style.images.pictures import to_tensor
+    from fast_style.images import to_tensor
 
     photos = _pictures(task)[:3]
     stylize, exactly = Stylizer(STYLE, task["device"]), Stylizer(STYLE, task["device"], "float32")
@@ -555,7 +555,7 @@ def measure_bands(task: dict[str, Any]) -> dict[str, float]:
     from PIL import ImageOps
 
     from fast_style import Stylizer
-    from fast_style.images.pictures import to_tensor
+    from fast_style.images import to_tensor
 
     photo = _pictures(task)[0]
     small, huge = (ImageOps.fit(photo, (side, side)) for side in (task["small"], task["huge"]))
@@ -637,7 +637,7 @@ def _network_weights(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _pictures(task: dict[str, Any]) -> list[Any]:
     """The first few photos."""
-    from fast_style.images.pictures import find_pictures, open_picture
+    from fast_style.images import find_pictures, open_picture
 
     return [open_picture(path) for path in find_pictures(Path(task["photos"]))[:4]]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from fast_style import Stylizer
 from fast_style.bundled import CHECKPOINTS, PHOTOS
 from fast_style.checkpoint import shipped_styles
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, save_picture
+from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.stylizing.sheet import draw_styles
 
 SIDE = 640  # the longer side that is stylized

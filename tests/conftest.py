@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import absl.logging
-import hydra
 import numpy as np
 import pytest
 from omegaconf import DictConfig
@@ -27,8 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision import models
 
-from fast_style.bundled import CONF
-from fast_style.config.compose import register_resolvers
+from fast_style.config.compose import compose_config
 from fast_style.devices import usable_cores
 from fast_style.networks import kernels
 
@@ -132,9 +130,7 @@ def compose() -> Callable[..., DictConfig]:
     """Composes conf/train.yaml with overrides."""
 
     def compose(*overrides: str) -> DictConfig:
-        register_resolvers()
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return hydra.compose("train", ["output_dir=run", *overrides])
+        return compose_config(["output_dir=run", *overrides])
 
     return compose
 

@@ -1,7 +1,6 @@
 """Bands of rows give what one pass of the network gives, however the picture is cut."""
 
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -16,22 +15,21 @@ from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.images.grain import with_grain
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
-from fast_style.networks.transformer import ImageTransformer, InstanceNorm
+from fast_style.networks.layers import InstanceNorm
+from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
+from fast_style.stylizing.band_layers import BandNorm, convolution_in_bands
 from fast_style.stylizing.bands import (
-    INPUTS_ON_CUDA,
     _as_input,
     _levels,
     _levels_on,
-    _Norm,
-    _reflected,
     layer_bytes,
     stylize_in_bands,
     stylized_bands,
 )
-from fast_style.stylizing.onepass import OnePass
-from fast_style.stylizing.stylizer import BYTES_IN_BANDS
+from fast_style.stylizing.engines import BYTES_IN_BANDS, BYTES_PER_VALUE
+from fast_style.stylizing.onepass import OnePass, TorchEngine
 
 CPU = torch.device("cpu")
 FLOAT32, BFLOAT16 = torch.float32, torch.bfloat16
@@ -133,7 +131,7 @@ def test_statistics_far_from_zero(dtype: torch.dtype) -> None:
     """In float32 the plain sum of squares has lost the variance here: 1 beside 1000 squared."""
     values = torch.randn(1, 3, 500, 40, generator=torch.Generator().manual_seed(0)).double()
     values = (values + torch.tensor([1000.0, -1000.0, 0.0]).view(1, 3, 1, 1)).to(dtype)
-    norm = _Norm(InstanceNorm(3), CPU, dtype)
+    norm = BandNorm(InstanceNorm(3), CPU, dtype)
     for _ in norm.measured(iter(values.split(7, dim=2))):
         pass
     exact = values.double()
@@ -152,15 +150,15 @@ def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(size: tuple[int, int],
 
 
 def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransformer) -> None:
-    convolution = cast(Any, network.encoder)[0][0]
+    first = network.plan.encoder[0]
     bands = list(_levels(noise(30, 40), 16, CPU))
 
     def convolved(inputs: int) -> Tensor:
         given = (_as_input(band, torch.float64, inputs) for band in bands)
-        conv = _reflected(convolution, CPU, torch.float64, inputs)
+        conv = convolution_in_bands(network, first, CPU, torch.float64, inputs)
         return torch.cat(list(conv(given)), dim=2)
 
-    torch.testing.assert_close(convolved(INPUTS_ON_CUDA), convolved(3), rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(convolved(TENSOR_CORE_CHANNELS), convolved(3), rtol=1e-12, atol=1e-9)
 
 
 @torch.no_grad()
@@ -247,8 +245,8 @@ def test_what_is_too_large_for_one_pass_goes_in_bands(
     assert not caplog.records
     stylizer = Stylizer(tiny, "cpu", precision)
     layers = 2 * layer_bytes(network, *picture.size, kept_in)
-    stylizer_needs = picture.width * picture.height * stylizer.bytes_per_pixel
-    monkeypatch.setattr("fast_style.stylizing.stylizer.BYTES_IN_BANDS", 0)
+    stylizer_needs = picture.width * picture.height * 4 * BYTES_PER_VALUE
+    monkeypatch.setattr("fast_style.stylizing.engines.BYTES_IN_BANDS", 0)
     assert layers < stylizer_needs
     have_free(monkeypatch, layers)
     stylized = stylizer(picture)
@@ -263,10 +261,8 @@ def test_what_is_too_large_for_one_pass_goes_in_bands(
 def stylizer_as_on_a_gpu(tiny: Path) -> Stylizer:
     """By PyTorch, on the CPU."""
     stylizer = Stylizer(tiny, "cpu", "float32")
-    stylizer.device = "cpu:0"
-    stylizer._pass = OnePass(stylizer._style.network(), CPU, FLOAT32)
-    stylizer._pinned = False
-    stylizer._graphs = None
+    one_pass = OnePass(load_style(tiny).network, CPU, FLOAT32)
+    stylizer._one_pass = TorchEngine(one_pass, graphs=None)
     return stylizer
 
 
@@ -280,10 +276,11 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_in_bands(
         raise torch.OutOfMemoryError  # as CUDA does
 
     stylizer = stylizer_as_on_a_gpu
-    handle = stylizer._pass.network.register_forward_pre_hook(out_of_memory)
+    assert isinstance(stylizer._one_pass, TorchEngine)
+    handle = stylizer._one_pass.one_pass.network.register_forward_pre_hook(out_of_memory)
     assert psnr(stylizer(picture), to_tensor(expected).unsqueeze(0)) > 55
     assert "done in bands" in caplog.text
-    with pytest.raises(UserError, match="memory of cpu:0"):
+    with pytest.raises(UserError, match="memory of cpu"):
         stylizer(to_tensor(picture).unsqueeze(0))
     caplog.clear()
     handle.remove()
@@ -298,19 +295,19 @@ def test_a_picture_of_more_values_than_cuda_counts_goes_in_bands(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     picture = noise(60, 40)
-    monkeypatch.setattr("fast_style.stylizing.stylizer.MOST_VALUES", 4 * (60 + 26) * (40 + 26))
+    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_VALUES", 4 * (60 + 26) * (40 + 26))
     stylizer_as_on_a_gpu(picture)
     assert not caplog.records
-    monkeypatch.setattr("fast_style.stylizing.stylizer.MOST_VALUES", 4 * (60 + 26) * (40 + 26) - 1)
+    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_VALUES", 4 * (60 + 26) * (40 + 26) - 1)
     stylized = stylizer_as_on_a_gpu(picture)
     assert psnr(stylized, to_tensor(stylizer(picture)).unsqueeze(0)) > 40
     assert "done in bands" in caplog.text
 
 
 def test_the_disk_is_used_where_memory_is_short(
-    stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stylizer.scratch = tmp_path
+    stylizer = Stylizer(tiny, "cpu", "float32", scratch=tmp_path)
     picture = noise(64, 48)
     have_free(monkeypatch, BYTES_IN_BANDS + 4 * 64 * 48)
     assert stylizer(picture).size == (64, 48)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from safetensors.torch import load_file, save_file
 
 from fast_style.checkpoint import TrainedStyle, save_style, shipped_styles
 from fast_style.cli import main
-from fast_style.images.pictures import open_picture
+from fast_style.images import open_picture
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.shell import program
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -530,12 +532,33 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["stylize"], ["sheet"], ["demo"], ["optimize"], ["styles"]]
+    "command", [[], ["stylize"], ["sheet"], ["demo"], ["optimize"], ["evaluate"], ["styles"]]
 )
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+COMMANDS = ["stylize", "sheet", "demo", "optimize", "evaluate"]
+
+
+def shown_examples(command: Sequence[str]) -> list[list[str]]:
+    """The command lines in a help page, as words, without the program."""
+    _, lines = run(*command, "--help").stdout.split("Examples:\n")
+    words = [shlex.split(line, comments=True) for line in lines.strip().splitlines()]
+    called = shlex.split(program())
+    assert all(line[: len(called)] == called for line in words)
+    return [line[len(called) :] for line in words]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_examples_in_the_help_are_understood(command: list[str]) -> None:
+    shown = shown_examples(command)
+    assert shown
+    for name, *arguments in shown:
+        assert [name] == command or not command
+        main.commands[name].make_context(name, arguments)  # raises what wrong usage raises
 
 
 # As a process of its own

@@ -59,7 +59,7 @@ def test_a_variant_needs_a_name(tmp_path: Path, variant: str) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_pictures_too_small_to_judge_are_refused_before_training(tmp_path: Path) -> None:
+def test_pictures_too_small_to_measure_are_refused_before_training(tmp_path: Path) -> None:
     refused = run("a: x=1", "--painting", "stained-glass", "--size", "64", "-o", tmp_path)
     assert refused.returncode == 2
     assert "64 px are too small" in refused.stderr

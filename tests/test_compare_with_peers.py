@@ -14,8 +14,8 @@ from PIL import Image
 from fast_style import Stylizer
 from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.evaluation import artifacts
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 
@@ -93,18 +93,18 @@ def test_all_three_are_measured_with_our_painting_and_loss(folder: Path, done: R
         styles = {}
         for size in (192, 256, 384, 512, 768):
             scaled = to_tensor(resize_picture(painting, size))[None]
-            loss.measure_style(scaled)
+            loss.set_style_image(scaled)
             losses = loss(tensor, tensors["photo"])
             styles[size] = losses["style"].item()
             if size == 192:
                 expected = {name: value.item() for name, value in losses.items()}
                 assert figures["losses"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
-                checkerboard = faults.checkerboard(tensor, scaled).item()
+                checkerboard = artifacts.checkerboard(tensor, scaled).item()
                 assert figures["faults"]["checkerboard"] == pytest.approx(checkerboard, rel=1e-3)
         least = min((256, 384, 512, 768), key=lambda size: styles[size])
         kindest = {"style": styles[least], "painting_size": least}
         assert figures["kindest_style"] == pytest.approx(kindest, rel=1e-4)
-        contrast = faults.border(tensor)["contrast_3"].item()
+        contrast = artifacts.border(tensor)["contrast_3"].item()
         assert figures["faults"]["border_contrast_3"] == pytest.approx(contrast, rel=1e-4)
     assert found["figures"]["photo"]["losses"]["content"] == 0
 

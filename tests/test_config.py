@@ -13,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from fast_style.bundled import CONF, PAINTINGS
 from fast_style.checkpoint import read_style, shipped_styles
-from fast_style.config.runs import follow_moves
+from fast_style.config.classes import follow_moves
 from fast_style.data.content import ContentData
-from fast_style.images.pictures import open_picture
+from fast_style.images import open_picture
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 
@@ -82,7 +82,7 @@ def test_losses(compose: Compose, name: str, vgg19_file: Path) -> None:
     assert isinstance(loss, PerceptualLoss)
     pictures = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        loss.measure_style(pictures)
+        loss.set_style_image(pictures)
         losses = loss(pictures, pictures)
     assert losses["style"] < 1e-6
     assert losses["total"].isfinite()

@@ -15,11 +15,11 @@ from torch import Tensor
 from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.images.grain import with_grain
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache, Graphed
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.stylizing.onepass import OnePass
+from fast_style.stylizing.onepass import OnePass, TorchEngine
 
 CPU = torch.device("cpu")
 
@@ -136,10 +136,8 @@ def style(tmp_path: Path) -> Path:
 def by_graphs(style: Path, recorder: EmulatedRecorder) -> Stylizer:
     """As on a GPU, on the CPU."""
     stylizer = Stylizer(style, "cpu", "float32")
-    stylizer.device = "cpu:0"
-    stylizer._pass = OnePass(stylizer._style.network(), CPU, torch.float32)
-    stylizer._pinned = False
-    stylizer._graphs = GraphCache(recorder)
+    one_pass = OnePass(load_style(style).network, CPU, torch.float32)
+    stylizer._one_pass = TorchEngine(one_pass, GraphCache(recorder))
     return stylizer
 
 
@@ -232,7 +230,7 @@ def test_what_cannot_be_recorded_is_said_and_stylized(
 def test_large_pictures_have_no_graph(
     style: Path, recorder: EmulatedRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fast_style.stylizing.stylizer.MOST_PIXELS_IN_GRAPH", 40 * 32)
+    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_PIXELS_IN_GRAPH", 40 * 32)
     stylizer = by_graphs(style, recorder)
     smaller, larger = pictures((40, 32), (40, 33))
     for _ in range(3):
@@ -244,8 +242,7 @@ def test_large_pictures_have_no_graph(
 
 
 def test_the_kernels_derived_once_paint_the_same(style: Path) -> None:
-    stylizer = Stylizer(style, "cpu", "float32")
-    network, derived = (stylizer._style.network() for _ in range(2))
+    network, derived = (load_style(style).network for _ in range(2))
     OnePass(derived, CPU, torch.float32)
     photo = to_tensor(pictures((37, 29))[0]).unsqueeze(0)
     with torch.no_grad():
@@ -268,15 +265,17 @@ def test_a_gpu_replays_sizes_in_turn() -> None:
         for width, height in sizes[: 3 + turn % 3]
     ]
     fetches = [stylizer.begin(crop) for crop in crops]  # replays overlap fetches
-    assert stylizer._graphs is not None
-    assert stylizer._graphs._kept
+    engine = stylizer._one_pass
+    assert isinstance(engine, TorchEngine)
+    assert engine.graphs is not None
+    assert engine.graphs._kept
     for crop, fetch in zip(crops, fetches, strict=True):
         found = to_tensor(fetch())
         with torch.no_grad():
             grained = to_tensor(Image.fromarray(with_grain(np.asarray(crop))))
             assert psnr(found, network(grained[None])[0]) > 45
             levels = torch.from_numpy(np.array(crop)).cuda()
-            eager = stylizer._pass.levels(levels).permute(2, 0, 1) / 255
+            eager = engine.one_pass.levels(levels).permute(2, 0, 1) / 255
         assert psnr(found, eager) > 50
 
 

@@ -1,6 +1,7 @@
 """The demo: everything from the package alone, and mistakes found before minutes are spent."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from fast_style.bundled import PAINTINGS, PHOTOS
-from fast_style.checkpoint import load_style
+from fast_style.checkpoint import TrainedStyle, load_style
 from fast_style.cli import main
-from fast_style.demo import Demo, default_minutes, recipe, run_demo
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture
+from fast_style.demo import configure, default_minutes, recipe, train_demo
+from fast_style.images import find_pictures, open_picture, resize_picture
 from fast_style.stylizing.stylizer import Stylizer
 
 BUNDLED = find_pictures(PHOTOS)
+STYLE = "The Scream, 1893"
 
 
 def noise(path: Path, width: int = 200, height: int = 100) -> Path:
@@ -24,85 +26,113 @@ def noise(path: Path, width: int = 200, height: int = 100) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo of the user's, which has the name of a bundled one."""
-    return noise(tmp_path_factory.mktemp("given") / f"{BUNDLED[0].stem}.png")
+@dataclass
+class Demo:
+    """A demo of two steps, run from the command line."""
+
+    painting: Path
+    photo: Path
+    """The user's own photo. It has the name of a bundled one."""
+    out: Path
+    printed: str
+
+    @property
+    def network(self) -> Path:
+        return self.out / f"{STYLE}.safetensors"
+
+    @property
+    def pictures(self) -> dict[Path, Path]:
+        """The stylized version of each photo."""
+        bundled = {path: self.out / f"{path.stem}-{STYLE}.jpg" for path in BUNDLED}
+        first = BUNDLED[0]
+        return bundled | {
+            self.photo: self.out / f"{first.stem}-{STYLE}.jpg",
+            first: self.out / f"{first.stem}-2-{STYLE}.jpg",
+        }
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, given: Path) -> Demo:
-    return run_demo(tmp_path_factory.mktemp("demo") / "new", photos=[given], steps=2)
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo")
+    painting = noise(folder / f"{STYLE}.png")
+    photo = noise(folder / f"{BUNDLED[0].stem}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = run(photo.name, "--style", painting.name, "--steps", "2", "-o", "new")
+    assert result.exit_code == 0, result.output
+    return Demo(painting, photo, folder / "new", result.stdout)
+
+
+@pytest.fixture(scope="module")
+def trained(demo: Demo) -> TrainedStyle:
+    return load_style(demo.network)
 
 
 @pytest.mark.slow
-def test_every_photo_is_stylized(demo: Demo, given: Path) -> None:
-    photos = [given, *BUNDLED]
-    assert len(set(demo.pictures)) == len(photos)
-    for path, picture in zip(photos, demo.pictures, strict=True):
-        assert picture.name.startswith(path.stem)
+def test_every_photo_is_stylized(demo: Demo) -> None:
+    assert set(demo.pictures.values()) == set(demo.out.glob(f"*-{STYLE}.jpg"))
+    for path, picture in demo.pictures.items():
         assert open_picture(picture).size == resize_picture(open_picture(path), 640).size
 
 
 @pytest.mark.slow
-def test_the_sheet_shows_them_all(demo: Demo, given: Path) -> None:
-    sizes = [open_picture(p).size for p in (PAINTINGS / "stained-glass.jpg", given, *BUNDLED)]
+def test_the_sheet_shows_them_all(demo: Demo) -> None:
+    sizes = [open_picture(path).size for path in (demo.painting, *demo.pictures)]
     pictures = sum(320 * width / height for width, height in sizes)
-    sheet = open_picture(demo.sheet)
+    sheet = open_picture(demo.out / "sheet.jpg")
     assert 2 * 320 < sheet.height < 3 * 320
     assert pictures < sheet.width < pictures + 320
 
 
 @pytest.mark.slow
-def test_the_pictures_are_what_the_network_makes(demo: Demo) -> None:
-    style = load_style(demo.training.network)
-    assert style.name == "stained-glass"
-    assert style.losses["step"] == demo.training.steps == 2
-    stylize = Stylizer(demo.training.network)
-    for path, picture in zip(BUNDLED, demo.pictures[1:], strict=True):
+def test_the_pictures_are_what_the_network_makes(demo: Demo, trained: TrainedStyle) -> None:
+    assert trained.name == STYLE
+    assert trained.losses["step"] == 2
+    stylize = Stylizer(demo.network)
+    for path in BUNDLED:
         expected = np.asarray(stylize(resize_picture(open_picture(path), 640)), dtype=float)
-        found = np.asarray(open_picture(picture), dtype=float)
+        found = np.asarray(open_picture(demo.pictures[path]), dtype=float)
         assert np.abs(found - expected).mean() < 3  # JPEG changes a little
         assert expected.std() > 10
 
 
 @pytest.mark.slow
-def test_equal_runs_make_equal_networks(demo: Demo, tmp_path: Path) -> None:
-    again = run_demo(tmp_path / "new", steps=2)  # the recipe in the file has the folder's name
-    assert again.training.network.read_bytes() == demo.training.network.read_bytes()
+def test_what_is_printed_tells_what_to_do_next(demo: Demo) -> None:
+    assert str(Path("new") / "sheet.jpg") in demo.printed
+    last = [line.strip() for line in demo.printed.splitlines()[-3:]]
+    for line, command in zip(last, ("stylize", "demo", "train"), strict=True):
+        assert f"fast-style {command} " in line
+    assert str(demo.network) in last[0]
 
 
 @pytest.mark.slow
-def test_content_is_what_it_trains_on(demo: Demo, photos: Path, tmp_path: Path) -> None:
-    folder = photos.rename(tmp_path / 'it\'s "mine", 100% {a=b} [1]')  # no name troubles Hydra
-    trained = run_demo(tmp_path / "out, too", content=folder, steps=2).training
-    assert trained.steps == 2
-    on_leaves = load_style(demo.training.network).network.state_dict()
-    on_photos = load_style(trained.network).network.state_dict()
+def test_equal_runs_make_equal_networks(demo: Demo, tmp_path: Path) -> None:
+    # The network's file records the last part of its folder's path.
+    again = train_demo(configure(tmp_path / "new", str(demo.painting), steps=2))
+    assert again.network.read_bytes() == demo.network.read_bytes()
+
+
+@pytest.mark.slow
+def test_content_is_what_it_trains_on(
+    demo: Demo, trained: TrainedStyle, photos: Path, tmp_path: Path
+) -> None:
+    folder = photos.rename(
+        tmp_path / 'it\'s "mine", 100% {a=b} [1]'
+    )  # every sign is one of Hydra's
+    cfg = configure(tmp_path / "out, too", str(demo.painting), folder, steps=2)
+    cfg.data.val_count = 1  # validation changes no weights
+    result = train_demo(cfg)
+    assert result.steps == 2
+    on_leaves = trained.network.state_dict()
+    on_photos = load_style(result.network).network.state_dict()
     assert any(not on_photos[name].equal(on_leaves[name]) for name in on_leaves)
 
 
-@pytest.mark.slow
-def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    noise(tmp_path / "The Scream.png")
-    result = run("--style", "The Scream.png", "--steps", "1", "-o", "mine")
-    assert result.exit_code == 0, result.output
-    network = tmp_path / "mine" / "The Scream.safetensors"
-    assert load_style(network).losses["step"] == 1
-    assert str(Path("mine") / "sheet.jpg") in result.stdout
-    last = [line.strip() for line in result.stdout.splitlines()[-3:]]
-    for line, command in zip(last, ("stylize", "demo", "train"), strict=True):
-        assert f"fast-style {command} " in line
-    assert str(network) in last[0]
-
-
-@pytest.mark.slow
-def test_a_painting_with_a_comma_in_its_name(tmp_path: Path) -> None:
-    painting, out = noise(tmp_path / "The Scream, 1893.png"), tmp_path / "out"
-    result = run("--style", painting, "--steps", "1", "-o", out)
-    assert result.exit_code == 0, result.output
-    assert load_style(out / "The Scream, 1893.safetensors").name == "The Scream, 1893"
+def test_without_options_it_paints_stained_glass(tmp_path: Path) -> None:
+    cfg = configure(tmp_path)
+    assert Path(cfg.style.image) == PAINTINGS / "stained-glass.jpg"
+    assert cfg.trainer.max_steps == -1
+    assert cfg.callbacks.schedule.minutes > 0
 
 
 def test_on_a_cpu_the_quickstart_trains(compose: Callable[..., DictConfig]) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from fast_style.devices import _left_of_cgroups, available_memory, short_of_memory
+from fast_style.devices import available_memory, cgroup_memory_left, short_of_memory
 
 MB = 2**20
 
@@ -26,7 +26,7 @@ def in_process(code: str) -> str:
 def test_without_limits_it_is_what_the_machine_has() -> None:
     free = psutil.virtual_memory().available
     assert 0 < available_memory() <= psutil.virtual_memory().total
-    left = min([free, *_left_of_cgroups()])
+    left = min([free, *cgroup_memory_left()])
     assert available_memory() == pytest.approx(left, rel=0.2)
 
 
@@ -68,9 +68,9 @@ def test_control_groups_of_version_2(tmp_path: Path) -> None:
     group(root, memory__stat=STATISTICS)  # the topmost has no limit
     group(root / "a", memory__max=100 * MB, memory__current=60 * MB, memory__stat=STATISTICS)
     group(root / "a/b", memory__max="max", memory__current=10 * MB, memory__stat=STATISTICS)
-    assert list(_left_of_cgroups(own, root)) == [47 * MB]
+    assert list(cgroup_memory_left(own, root)) == [47 * MB]
     group(root / "a/b", memory__max=20 * MB)
-    assert list(_left_of_cgroups(own, root)) == [17 * MB, 47 * MB]
+    assert list(cgroup_memory_left(own, root)) == [17 * MB, 47 * MB]
 
 
 def test_control_groups_of_version_1(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_control_groups_of_version_1(tmp_path: Path) -> None:
         memory__usage_in_bytes=150 * MB,
         memory__stat=statistics,
     )
-    assert list(_left_of_cgroups(own, root)) == [57 * MB]
+    assert list(cgroup_memory_left(own, root)) == [57 * MB]
 
 
 def test_systems_without_control_groups(tmp_path: Path) -> None:
-    assert list(_left_of_cgroups(tmp_path / "none", tmp_path)) == []
+    assert list(cgroup_memory_left(tmp_path / "none", tmp_path)) == []
 
 
 def of_torch() -> None:

@@ -119,7 +119,7 @@ def test_weights_that_are_no_numbers_are_not_saved(compose: Compose, tmp_path: P
 
 def test_a_loss_that_explodes_ends_the_run(compose: Compose) -> None:
     def explode(module: StyleTransfer) -> None:
-        module.loss.content_weight *= 1e6
+        module.loss.image_terms["content"].weight *= 1e6
 
     with pytest.raises(UserError, match=r"diverged: the loss of step [34] is \d+, on dead leaves"):
         fit(compose, callbacks=[Before(3, explode), StopWhereDiverged()])

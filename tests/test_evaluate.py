@@ -1,5 +1,6 @@
-"""A whole evaluation on small pictures: figures against definitions, and what it leaves."""
+"""A whole evaluation on small pictures: figures against their definitions, and its files."""
 
+import html
 import json
 import re
 import statistics
@@ -20,15 +21,16 @@ from fast_style.checkpoint import TrainedStyle, read_style, save_style, shipped_
 from fast_style.cli import main
 from fast_style.data.content import CentreSquares
 from fast_style.errors import UserError
-from fast_style.evaluation import artifacts as faults
-from fast_style.evaluation.evaluate import (
-    Plan,
-    evaluate,
+from fast_style.evaluation import artifacts
+from fast_style.evaluation.evaluate import Plan, Progress, evaluate
+from fast_style.evaluation.reference import (
     evaluations_to_reach,
     median_evaluations,
     reference_curve,
 )
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.evaluation.report import EXPLANATIONS
+from fast_style.evaluation.results import to_json
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.optimize.gatys import optimize
@@ -67,7 +69,7 @@ def painting() -> Tensor:
 @pytest.fixture(scope="module")
 def loss() -> PerceptualLoss:
     loss = PerceptualLoss(**{key: value for key, value in LOSS.items() if key != "_target_"})
-    loss.measure_style(painting())
+    loss.set_style_image(painting())
     return loss
 
 
@@ -112,7 +114,7 @@ def told() -> list[float]:
 
 @pytest.fixture(scope="module")
 def report(plan: Plan, out: Path, told: list[float]) -> dict[str, Any]:
-    evaluate(plan, out, lambda done, doing: told.append(done))
+    evaluate(plan, out, lambda progress: told.append(progress.done))
     return json.loads((out / "report.json").read_text())
 
 
@@ -138,20 +140,22 @@ def test_losses_are_those_of_the_stylized_photos(
     )
 
 
-def test_faults_are_those_of_the_stylized_photos(plan: Plan, report: dict[str, Any]) -> None:
+def test_artifacts_are_those_of_the_stylized_photos(plan: Plan, report: dict[str, Any]) -> None:
     stylize, photos = Stylizer(plan.checkpoints[0]), squares(plan, SIZE)
     stylized = torch.cat([stylize(photo) for photo in photos.split(1)])
     found = report["checkpoints"][0]["sizes"][str(SIZE)]
-    flat = faults.spots(stylized, photos)
+    flat = artifacts.spots(stylized, photos)
     assert flat.isnan().tolist() == [False, True]
     assert [photo["faults"]["spots"] for photo in found["photos"]] == [flat[0].item(), None]
     expected = {
         "spots": flat[0].item(),
-        "checkerboard": faults.checkerboard(stylized, painting()).mean().item(),
-        "change_shifted": faults.change(faults.shift(stylized), stylize(faults.shift(photos)))
+        "checkerboard": artifacts.checkerboard(stylized, painting()).mean().item(),
+        "change_shifted": artifacts.change(
+            artifacts.shift(stylized), stylize(artifacts.shift(photos))
+        )
         .mean()
         .item(),
-        **{f"border_{name}": value.item() for name, value in faults.border(stylized).items()},
+        **{f"border_{name}": value.item() for name, value in artifacts.border(stylized).items()},
     }
     for name, value in expected.items():
         assert found["faults"][name] == pytest.approx(value, rel=0.02, abs=1e-6), name
@@ -163,7 +167,7 @@ def test_networks_of_one_painting_and_loss_share_the_reference(report: dict[str,
     (judge,) = report["judges"]
     assert [c["judge"] for c in report["checkpoints"]] == [0, 0]
     assert len(judge["curves"][str(SIZE)]) == 2
-    assert judge["dots"] == pytest.approx(faults.dots(painting()).item())
+    assert judge["dots"] == pytest.approx(artifacts.dots(painting()).item())
 
 
 def test_evaluations_are_read_off_the_curve(report: dict[str, Any]) -> None:
@@ -189,10 +193,13 @@ def test_the_curve_is_the_lowest_total_so_far(loss: PerceptualLoss, plan: Plan) 
     noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(3))
     totals: list[float] = []
 
-    def note(count: int, losses: dict[str, float], picture: Tensor) -> None:
-        totals.append(losses["total"])
-
-    optimize(photo, loss, noise, evaluations=6, on_evaluation=note)
+    optimize(
+        photo,
+        loss,
+        noise,
+        evaluations=6,
+        on_evaluation=lambda evaluation: totals.append(evaluation.losses["total"]),
+    )
     curve = reference_curve(loss, photo, 0.0, 6, seed=3)
     assert curve == pytest.approx([min(totals[: n + 1]) for n in range(6)])
     assert curve != reference_curve(loss, photo, 0.0, 6, seed=4)
@@ -225,9 +232,10 @@ def test_the_page_shows_every_network_and_picture(report: dict[str, Any], out: P
     assert "&lt;b&gt;new &amp; &#39;bold&#39;" in page
     assert "<b>" not in page
     assert page.count("<polyline") == 2
-    for function in (faults.spots, faults.checkerboard, faults.border, faults.change):
-        first = " ".join((function.__doc__ or "").split()[:5]).replace("`", "")
-        assert first.rstrip(",.") in page
+    assert set(EXPLANATIONS) == {"Spots", "Checkerboard", "Border", "Change"}
+    for name, paragraphs in EXPLANATIONS.items():
+        assert f"<h3>{name}</h3>" in page
+        assert all(paragraph in html.unescape(page) for paragraph in paragraphs)
     assert "Not complete" not in page
 
 
@@ -252,14 +260,14 @@ def test_tensorboard_has_the_figures_by_size(report: dict[str, Any], out: Path) 
 
 
 def test_what_is_measured_stays_after_an_interruption(plan: Plan, tmp_path: Path) -> None:
-    def interrupt(done: float, doing: str) -> None:
-        if doing.startswith("<b>"):
+    def interrupt(progress: Progress) -> None:
+        if progress.doing.startswith("<b>"):
             raise KeyboardInterrupt
 
-    data = evaluate(replace(plan, sizes=(SIZE,)), tmp_path, interrupt)
-    assert not data["complete"]
+    found = evaluate(replace(plan, sizes=(SIZE,)), tmp_path, interrupt)
+    assert not found.complete
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written == data
+    assert written == to_json(found)
     first, second = written["checkpoints"]
     assert set(first["sizes"]) == {str(SIZE)}
     assert not second["sizes"]
@@ -269,8 +277,8 @@ def test_what_is_measured_stays_after_an_interruption(plan: Plan, tmp_path: Path
 def test_a_second_report_replaces_the_first(plan: Plan, tmp_path: Path) -> None:
     small = replace(plan, checkpoints=plan.checkpoints[:1], sizes=(SIZE,), count=1, evaluations=0)
     for _ in range(2):
-        data = evaluate(small, tmp_path)
-    assert data["complete"]
+        found = evaluate(small, tmp_path)
+    assert found.complete
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "index.html",
         "pictures",
@@ -280,7 +288,7 @@ def test_a_second_report_replaces_the_first(plan: Plan, tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard" / "0-old"))
     events.Reload()
     assert len(events.Scalars("losses/total")) == 1
-    assert not data["judges"][0]["curves"]
+    assert not found.references[0].curves
 
 
 def test_paintings_are_found_by_name_in_a_folder(plan: Plan, tmp_path: Path) -> None:
@@ -292,9 +300,10 @@ def test_paintings_are_found_by_name_in_a_folder(plan: Plan, tmp_path: Path) -> 
     small = replace(
         plan, checkpoints=[str(mine), str(mine)], painting=painted, sizes=(SIZE,), evaluations=0
     )
-    data = evaluate(small, tmp_path / "out")
-    assert [c["name"] for c in data["checkpoints"]] == ["mine", "mine-2"]
-    assert [(j["painting"], j["style_size"]) for j in data["judges"]] == [("mine.png", 96)]
+    found = evaluate(small, tmp_path / "out")
+    assert [checkpoint.name for checkpoint in found.checkpoints] == ["mine", "mine-2"]
+    (terms,) = [reference.objective.terms for reference in found.references]
+    assert (terms.painting.name, terms.style_size) == ("mine.png", 96)
 
 
 def test_paintings_of_shipped_styles_are_found_in_the_package() -> None:
@@ -338,7 +347,7 @@ def test_ctrl_c_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(faults, "checkerboard", interrupt)
+    monkeypatch.setattr(artifacts, "checkerboard", interrupt)
     result = run(folder / "old.safetensors", "--size", SIZE, "--count", 1, "-o", tmp_path)
     assert result.exit_code == 130
     assert "stopped" in result.stderr
@@ -360,7 +369,7 @@ def test_wrong_input_ends_in_one_sentence(folder: Path, tmp_path: Path) -> None:
     assert "mine.jpg does not exist" in refused(old, "--painting", "mine.jpg", "-o", out)
     assert "nowhere does not exist" in refused(old, "--photos", "nowhere", "-o", out)
     assert "at least 96" in refused(old, "--size", "95", "-o", out)
-    assert "choose of 128" in refused(old, "--size", 128, "--evaluations-at", 256, "-o", out)
+    assert "choose from 128" in refused(old, "--size", 128, "--evaluations-at", 256, "-o", out)
     assert "vgg17" in refused(old, "--loss", "vgg17", "-o", out)
     assert "tpu" in refused(old, "--device", "tpu", "-o", out)
     photos = folder / "photos"
@@ -379,7 +388,10 @@ def test_wrong_input_ends_in_one_sentence(folder: Path, tmp_path: Path) -> None:
         ({"loss": {**LOSS, "command": "rm"}}, "choose one with --loss"),
         ({"loss": {**LOSS, "weights": "mine.pth"}}, "mine.pth"),
         ({"style": {"image": "stained-glass.jpg"}}, "at which size"),
-        ({"style": {"image": "stained-glass.jpg", "size": 10**9}}, "cannot be judged"),
+        (
+            {"style": {"image": "stained-glass.jpg", "size": 10**9}},
+            "evaluation needs 64 to 10000 px",
+        ),
         ({"style": {"size": 128}}, "--painting"),
         ({"style": "glass"}, "--painting"),
         ({"style": {"image": "../paintings/stained-glass.jpg", "size": "x"}}, "at which size"),

@@ -1,4 +1,4 @@
-"""The slow reference: it lowers the papers' losses, counts what it spends, and leaves a picture."""
+"""Gatys' algorithm lowers the papers' losses and counts its evaluations; files and sizes fit."""
 
 import signal
 import subprocess
@@ -19,9 +19,17 @@ from torchvision import models
 from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
 from fast_style.cli import main
 from fast_style.errors import UserError
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
-from fast_style.optimize.gatys import Optimizer, Progress, load_loss, optimize, sides, stylize
+from fast_style.optimize.files import load_loss
+from fast_style.optimize.gatys import Evaluation, OnEvaluation, Optimizer, optimize
+from fast_style.optimize.pyramid import (
+    OnProgress,
+    Progress,
+    Settings,
+    optimize_coarse_to_fine,
+    sides,
+)
 
 PHOTO = PHOTOS / "chelsea.jpg"
 PAINTING = PAINTINGS / "stained-glass.jpg"
@@ -41,13 +49,25 @@ def photo() -> Tensor:
 @pytest.fixture
 def loss() -> PerceptualLoss:
     loss = load_loss()
-    loss.measure_style(small(PAINTING, 64))
+    loss.set_style_image(small(PAINTING, 64))
     return loss
 
 
 def starts(photo: Tensor) -> dict[str, Tensor]:
     noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0))
     return {"photo": photo, "noise": noise, "picture": 1 - photo}
+
+
+def note_totals(totals: list[float]) -> OnEvaluation:
+    return lambda evaluation: totals.append(evaluation.losses["total"])
+
+
+def optimized(settings: Settings, on_progress: OnProgress, start: str = "photo") -> Image.Image:
+    """The bundled photo and painting, optimised from coarse to fine."""
+    content, style = open_picture(PHOTO), open_picture(PAINTING)
+    return optimize_coarse_to_fine(
+        content, style, load_loss(), settings, start, on_progress=on_progress
+    )
 
 
 # The optimisation
@@ -62,10 +82,7 @@ def test_the_loss_falls(
     before = begin.clone()
     totals: list[float] = []
 
-    def watch(count: int, losses: dict[str, float], picture: Tensor) -> None:
-        totals.append(losses["total"])
-
-    picture = optimize(photo, loss, begin, optimizer, 25, watch)
+    picture = optimize(photo, loss, begin, optimizer, 25, note_totals(totals))
     assert picture.shape == photo.shape
     assert picture.min() >= 0
     assert picture.max() <= 1
@@ -79,9 +96,9 @@ def test_the_total_is_the_papers_formulas_in_float64(photo: Tensor, loss: Percep
     found: dict[str, float] = {}
     seen: list[Tensor] = []
 
-    def watch(count: int, losses: dict[str, float], picture: Tensor) -> None:
-        found.update(losses)
-        seen.append(picture.clone())
+    def watch(evaluation: Evaluation) -> None:
+        found.update(evaluation.losses)
+        seen.append(evaluation.picture.clone())
 
     optimize(photo, loss, photo, "adam", 6, watch)
 
@@ -115,7 +132,7 @@ def test_the_total_is_the_papers_formulas_in_float64(photo: Tensor, loss: Percep
     x = seen[-1].double()
     down, across = x.diff(dim=2), x.diff(dim=3)
     tv = (down**2).mean() + (across**2).mean()
-    total = content + loss.style_weight * style + loss.tv_weight * tv
+    total = content + loss.terms["style"].weight * style + loss.terms["tv"].weight * tv
     assert found["content"] == pytest.approx(float(content), rel=1e-4)
     assert found["style"] == pytest.approx(float(style), rel=1e-4)
     assert found["tv"] == pytest.approx(float(tv), rel=1e-4)
@@ -131,7 +148,7 @@ def test_evaluations_are_counted_exactly(
     passes: list[bool] = []
     begin = starts(photo)["noise"]
     loss.vgg.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
-    optimize(photo, loss, begin, optimizer, evaluations, lambda n, *_: counts.append(n))
+    optimize(photo, loss, begin, optimizer, evaluations, lambda each: counts.append(each.count))
     assert counts == list(range(1, evaluations + 1))
     assert passes == [False] + [True] * evaluations  # the photo once, then each evaluation
 
@@ -139,9 +156,9 @@ def test_evaluations_are_counted_exactly(
 def test_it_stops_when_told_to_with_the_best_so_far(photo: Tensor, loss: PerceptualLoss) -> None:
     totals: list[float] = []
 
-    def stop_at_9(count: int, losses: dict[str, float], picture: Tensor) -> bool:
-        totals.append(losses["total"])
-        return count == 9
+    def stop_at_9(evaluation: Evaluation) -> bool:
+        totals.append(evaluation.losses["total"])
+        return evaluation.count == 9
 
     picture = optimize(photo, loss, photo, "lbfgs", 1000, stop_at_9)
     assert len(totals) == 9
@@ -151,9 +168,9 @@ def test_it_stops_when_told_to_with_the_best_so_far(photo: Tensor, loss: Percept
 def test_the_papers_own_weights_work_as_well(photo: Tensor) -> None:
     # Totals of 1e12 where the relative ones are near 1: L-BFGS has absolute tolerances.
     loss = load_loss(["loss.normalization=gatys", "loss.style_weight=1e3", "loss.tv_weight=0"])
-    loss.measure_style(small(PAINTING, 64))
+    loss.set_style_image(small(PAINTING, 64))
     totals: list[float] = []
-    optimize(photo, loss, photo, "lbfgs", 25, lambda _, found, __: totals.append(found["total"]))
+    optimize(photo, loss, photo, "lbfgs", 25, note_totals(totals))
     assert totals[0] > 1e6
     assert min(totals) < 0.5 * totals[0]
 
@@ -189,13 +206,12 @@ def test_sides_grow_by_the_square_root_of_two() -> None:
 def test_sizes(width: int, height: int, size: int, expected: tuple[int, int]) -> None:
     photo = open_picture(PHOTO).resize((width, height))
     seen: list[Progress] = []
-    picture = stylize(
+    picture = optimize_coarse_to_fine(
         photo,
         open_picture(PAINTING),
         load_loss(),
-        size,
-        iterations=2,
-        on_evaluation=seen.append,
+        Settings(size, iterations=2),
+        on_progress=seen.append,
     )
     assert picture.size == expected
     assert [p.evaluation for p in seen] == list(range(1, len(seen) + 1))
@@ -212,17 +228,15 @@ def test_stopped_early_it_is_still_as_large_as_asked_for() -> None:
         seen.append(progress.side)
         return True
 
-    picture = stylize(
-        open_picture(PHOTO), open_picture(PAINTING), load_loss(), 190, on_evaluation=stop
-    )
+    picture = optimized(Settings(190), stop)
     assert seen == [134]
     assert picture.size == resize_picture(open_picture(PHOTO), 190).size
 
 
 def test_the_seed_decides() -> None:
     def made(seed: int) -> bytes:
-        arguments = open_picture(PHOTO), open_picture(PAINTING), load_loss(), 48
-        return stylize(*arguments, start="noise", iterations=6, seed=seed).tobytes()
+        settings = Settings(48, iterations=6, seed=seed)
+        return optimized(settings, lambda progress: None, "noise").tobytes()
 
     assert made(1) == made(1)
     assert made(1) != made(2)
@@ -231,19 +245,12 @@ def test_the_seed_decides() -> None:
 def test_the_size_of_the_painting_matters() -> None:
     def style_at_start(style_size: int | None) -> float:
         first: list[float] = []
-        stylize(
-            open_picture(PHOTO),
-            open_picture(PAINTING),
-            load_loss(),
-            64,
-            style_size,
-            iterations=1,
-            on_evaluation=lambda p: first.append(p.losses["style"]),
-        )
+        settings = Settings(64, style_size, iterations=1)
+        optimized(settings, lambda progress: first.append(progress.losses["style"]))
         return first[0]
 
     expected = load_loss()
-    expected.measure_style(small(PAINTING, 100))
+    expected.set_style_image(small(PAINTING, 100))
     there = small(PHOTO, 64)
     assert style_at_start(100) == pytest.approx(float(expected(there, there)["style"]), rel=1e-4)
     assert style_at_start(None) == pytest.approx(style_at_start(64))

@@ -15,6 +15,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fast_style.networks import kernels
+from fast_style.networks.kernels import launch
 
 pytestmark = pytest.mark.skipif(not kernels.AVAILABLE, reason="needs Triton")
 
@@ -247,8 +248,8 @@ def test_norm_keeps_digits_of_a_small_spread_around_a_large_mean(device: str) ->
 def test_norm_of_two_megapixels(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In many chunks of many tiles, the last of them short."""
     if device == "cpu":  # the same in larger tiles, of which the interpreter takes more at once
-        monkeypatch.setattr(kernels, "READ", 2**19)
-        monkeypatch.setattr(kernels, "PROGRAMS", 4)
+        monkeypatch.setattr("fast_style.networks.kernels.norm.READ", 2**19)
+        monkeypatch.setattr(launch, "PROGRAMS", 4)
     x = (4 + values(1, 1, 1031, 2039, device=device)).bfloat16().requires_grad_()
     exact = x.detach().double().requires_grad_()
     weight = torch.ones(1, device=device, requires_grad=True)
@@ -509,6 +510,6 @@ def test_all_compile_for_an_h100(
     for name, registers, stack, vectors in lines:
         # As many as let four programs run on each multiprocessor, and next to none spilled; memory
         # is read in the widest words.
-        assert int(registers) <= kernels.MAX_REGISTERS, name
+        assert int(registers) <= launch.MAX_REGISTERS, name
         assert int(stack) <= 64, name
         assert vectors == "True", name

@@ -67,7 +67,7 @@ def test_a_training_step_is_at_most_a_thousand_operations(
     for name, buffer in list(loss.vgg.named_buffers()):
         loss.vgg._buffers[name] = fake.from_tensor(buffer)
     with fake, kernels.on_cpu():
-        loss.measure_style(torch.rand(1, 3, 384, 384))
+        loss.set_style_image(torch.rand(1, 3, 384, 384))
         module = StyleTransfer(channels_last(instantiate(cfg.model)), loss, lambda _: optimizer)
         optimizer = instantiate(cfg.optimizer)(module.network.parameters())
         inputs = StepInputs(

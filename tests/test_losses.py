@@ -261,7 +261,7 @@ def make_loss(painting: Tensor) -> MakeLoss:
             "vgg16", "bundled", ["relu2_2", "relu1_2"], ["relu1_1", "relu2_1"],
             normalization=normalization, **weights,
         )  # fmt: skip
-        loss.measure_style(painting)
+        loss.set_style_image(painting)
         return loss
 
     return make
@@ -320,8 +320,8 @@ def test_style_at_half_the_scale(
         "vgg16", "bundled", ["relu1_2"], ["relu1_1", "relu2_1"], style_scales=[2, 1],
         normalization=normalization,
     )  # fmt: skip
-    loss.measure_style(random(1, 3, 40, 40))  # of two paintings, the last one counts
-    loss.measure_style(painting)
+    loss.set_style_image(random(1, 3, 40, 40))  # of two paintings, the last one counts
+    loss.set_style_image(painting)
     stylized, photos = random(2, 3, 36, 45), random(2, 3, 36, 45, seed=1)
     found = {name: float(value) for name, value in loss(stylized, photos, strength).items()}
 
@@ -349,8 +349,8 @@ def test_style_at_half_the_scale(
 def test_what_is_too_small_to_be_shrunk_is_told() -> None:
     loss = PerceptualLoss("vgg16", "bundled", ["relu1_2"], ["relu1_1"], style_scales=[1, 4])
     with pytest.raises(UserError, match=r"90 x 63 px .* shrunk by 4 .*loss\.style_scales"):
-        loss.measure_style(random(1, 3, 63, 90))
-    loss.measure_style(random(1, 3, 64, 90))
+        loss.set_style_image(random(1, 3, 63, 90))
+    loss.set_style_image(random(1, 3, 64, 90))
     with pytest.raises(UserError, match=r"32 x 32 px .* shrunk by 4"):
         loss(random(1, 3, 32, 32), random(1, 3, 32, 32))
 
@@ -473,7 +473,7 @@ def test_painting_and_photos_may_differ_in_size(make_loss: MakeLoss, painting: T
 def test_the_style_can_be_measured_anew(make_loss: MakeLoss, painting: Tensor) -> None:
     loss = make_loss()
     other = random(1, 3, 24, 24, seed=9) ** 4
-    loss.measure_style(other)
+    loss.set_style_image(other)
     assert loss(other, other)["style"] == pytest.approx(0, abs=1e-9)
     assert loss(painting, painting)["style"] > 0.01
 

@@ -7,8 +7,8 @@ import torch
 
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import read_style
+from fast_style.images import find_pictures, open_picture
 from fast_style.images.grain import grain, with_grain
-from fast_style.images.pictures import find_pictures, open_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing import openvino as engine
 from fast_style.stylizing.openvino import CompiledTransformer
@@ -19,7 +19,7 @@ WIDTHS = [(32, 64, 128), (16, 32, 64), (4, 8, 8)]  # conf/model's, and small one
 
 def compiled(network: ImageTransformer) -> CompiledTransformer:
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return CompiledTransformer(weights, exactly=True)
+    return CompiledTransformer(weights, exactly=True, plan=network.plan)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

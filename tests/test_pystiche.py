@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fast_style.bundled import PAINTINGS, PHOTOS, VGG16_WEIGHTS
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import Normalization, PerceptualLoss
 
 CONTENT_LAYERS = ("relu3_3", "relu4_2")
@@ -76,7 +76,7 @@ def test_losses_and_gradient_are_pystiches(
     loss = PerceptualLoss(
         "vgg16", "bundled", CONTENT_LAYERS, STYLE_LAYERS, **WEIGHTS, normalization=normalization
     )
-    loss.measure_style(painting)
+    loss.set_style_image(painting)
     ours = stylized.clone().requires_grad_()
     found = loss(ours, photo)
     found["total"].backward()

@@ -28,9 +28,9 @@ from fast_style import shell
 from fast_style.bundled import CONF
 from fast_style.checkpoint import load_style
 from fast_style.cli import main
-from fast_style.config import compose as hydra_app
-from fast_style.config import runs
-from fast_style.config.settings import targets
+from fast_style.config.classes import follow_moves, targets
+from fast_style.config.paths import rewrite
+from fast_style.config.run_folder import forget_fresh_folders, fresh_folder
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -132,7 +132,7 @@ def test_hydra_gives_any_path_back(
         if there:
             Path(name).write_text("")
         for key in ("data.dir", "ckpt_path", "loss.weights"):
-            (given,) = hydra_app.rewrite([f"{key}={name}"])
+            (given,) = rewrite([f"{key}={name}"])
             value = OverridesParser.create().parse_override(given).value()
             cfg = OmegaConf.create({"a": value, "b": "${a}"})
             again = OmegaConf.create(OmegaConf.to_yaml(cfg))
@@ -296,7 +296,7 @@ def test_overrides_are_applied_over_the_run(train: Train, tmp_path: Path) -> Non
         ("optimizer=adam", "optimizer"),
         ("loss.network=vgg19", "loss"),
         ("loss.style_layers=[relu1_1,relu2_1]", "loss"),
-        ("trainer.max_steps=2", "is of a run that is done (2 steps)"),
+        ("trainer.max_steps=2", "belongs to a finished run (2 steps)"),
     ],
 )
 def test_what_would_be_another_run(
@@ -323,7 +323,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_that_is_done_says_how_to_go_further(train: Train, finished: Path) -> None:
     shutil.copytree(finished, "run")
     result = train("ckpt_path=run/last.ckpt")
-    sentence = refused(result, "done", "2 steps")
+    sentence = refused(result, "finished", "2 steps")
     assert "to resume" not in result.output
     further = re.search(r"trainer\.max_steps=\d+", sentence)
     assert further
@@ -333,7 +333,7 @@ def test_a_run_that_is_done_says_how_to_go_further(train: Train, finished: Path)
 def test_a_run_by_the_clock_that_is_done(train: Train) -> None:
     clock = ["trainer.max_steps=-1", "callbacks.schedule.minutes=0.01"]
     done(train(*TINY, "style=a.png", "output_dir=run", *clock))
-    sentence = refused(train("ckpt_path=run/last.ckpt"), "done")
+    sentence = refused(train("ckpt_path=run/last.ckpt"), "finished")
     assert "callbacks.schedule.minutes=0.02" in sentence
 
 
@@ -398,9 +398,9 @@ def test_two_runs_of_one_second_have_folders_of_their_own(
     date = ("runs", "a", "2026-01-01_00-00-00")
     found = []
     for _ in range(3):
-        hydra_app._fresh.clear()  # as another process
-        found.append(hydra_app._fresh_folder(*date))
-        assert hydra_app._fresh_folder(*date) == found[-1]
+        forget_fresh_folders()  # as another process
+        found.append(fresh_folder(*date))
+        assert fresh_folder(*date) == found[-1]
     assert len(set(found)) == 3
     assert all(Path("runs", folder).is_dir() for folder in found)
 
@@ -513,9 +513,6 @@ def test_programs_are_named_as_the_users_shell_finds_them(
     assert shell.program() == "fast-style"  # an environment that was activated
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     assert shell.program() == "uv run fast-style"
-    assert shell.with_program("  fast-style a\nsee fast-style") == (
-        "  uv run fast-style a\nsee fast-style"
-    )
     monkeypatch.setenv("PATH", f"{scripts}:{scripts}:/usr/bin:/bin")
     assert shell.program() == "fast-style"  # both
     monkeypatch.setenv("PATH", f"{scripts}:/usr/bin:/bin")
@@ -529,16 +526,17 @@ def test_programs_are_named_as_the_users_shell_finds_them(
 
 
 def examples() -> list[str]:
-    """Arguments of the training commands in the README, its table, and ``train --help``."""
-    readme = (REPOSITORY / "README.md").read_text()
-    lines = re.findall(r"^(?:uv run )?fast-style train (.*)$", readme, re.MULTILINE)
+    """Arguments of the training commands in the guides, their table, and ``train --help``."""
+    guide = (REPOSITORY / "docs/training.md").read_text()
+    pages = (REPOSITORY / "README.md").read_text() + guide
+    lines = re.findall(r"^(?:uv run )?fast-style train (.*)$", pages, re.MULTILINE)
     header = OmegaConf.load(CONF / "train.yaml").hydra.help._get_node("header")._value()
     lines += re.findall(r"^ *\$\{fast_style:\} train (.*)$", header, re.MULTILINE)
-    table = readme[readme.index("| to | say |") :].partition("\n\n")[0]
+    table = guide[guide.index("| to | say |") :].partition("\n\n")[0]
     for row in table.splitlines()[2:]:
         first = re.findall(r"`([^`]+)`", row.split("|")[2])
         lines += [first[0]]
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 @pytest.mark.slow
@@ -578,8 +576,17 @@ def test_examples_run_as_they_stand(
 def test_a_run_of_before_its_classes_moved_goes_on() -> None:
     config = {
         "optimizer": {"_target_": "fast_style.muon.Muon", "lr": 0.01},
-        "callbacks": {"schedule": {"_target_": "fast_style.callbacks.Schedule"}},
+        "callbacks": {
+            name: {"_target_": f"fast_style.{name}"}
+            for name in (
+                "callbacks.Schedule",
+                "callbacks.Throughput",
+                "callbacks.RunProgressBar",
+                "callbacks.StopCleanly",
+                "divergence.StopWhereDiverged",
+            )
+        },
     }
-    runs.follow_moves(config)
-    for _, target in targets(config):
-        assert get_class(target).__name__ in ("Muon", "Schedule")
+    before = [target.rpartition(".")[2] for _, target in targets(config)]
+    follow_moves(config)
+    assert [get_class(target).__name__ for _, target in targets(config)] == before

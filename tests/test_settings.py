@@ -11,19 +11,19 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from fast_style.cli import main
-from fast_style.config import settings
-from fast_style.config.settings import (
-    TABLE,
+from fast_style.config.setting_types import (
+    AnyOf,
+    Boolean,
     Choice,
-    Either,
+    Classes,
     Exactly,
+    ListOf,
     Number,
     Setting,
-    Several,
-    check,
 )
+from fast_style.config.settings import TABLE, check, nearest
 from fast_style.errors import UserError
-from fast_style.optimize.gatys import load_loss
+from fast_style.optimize.files import load_loss
 
 Compose = Callable[..., DictConfig]
 
@@ -60,22 +60,24 @@ def ends(setting: Setting) -> Iterator[Any]:
     """Values at the limits, which are allowed."""
     if isinstance(setting, Number):
         kind = int if setting.whole else float
-        if not setting.above_least:
-            yield kind(setting.least)
-        if not setting.below_most:
-            yield kind(setting.most)
+        if not setting.above_minimum:
+            yield kind(setting.minimum)
+        if not setting.below_maximum:
+            yield kind(setting.maximum)
     elif isinstance(setting, Choice):
         yield from setting.options
-    elif isinstance(setting, Several):
+    elif isinstance(setting, ListOf):
         for value in ends(setting.each):
             yield [value] * (setting.count or 1)
-    elif isinstance(setting, Either):
+    elif isinstance(setting, AnyOf):
         for option in setting.options:
             yield from [None] if option is None else ends(option)
     elif isinstance(setting, Exactly):
         yield setting.value
-    elif isinstance(setting, settings.Truth):
+    elif isinstance(setting, Boolean):
         yield from (True, False)
+    elif isinstance(setting, Classes):
+        yield from ({}, {"a": {"_target_": "b.C"}})
     else:
         yield "a name: ${{}}, 'it\"s' 1e5".replace("${{}}", "Ünï")
 
@@ -84,11 +86,11 @@ def beyond(setting: Setting) -> Iterator[Any]:
     """Values just beyond the limits."""
     if isinstance(setting, Number):
         step = 1 if setting.whole else 1e-9
-        yield setting.least if setting.above_least else setting.least - step
-        yield setting.most if setting.below_most else setting.most * (1 + 1e-9) + step
+        yield setting.minimum if setting.above_minimum else setting.minimum - step
+        yield setting.maximum if setting.below_maximum else setting.maximum * (1 + 1e-9) + step
         if setting.whole:
-            yield setting.least + 0.5
-    elif isinstance(setting, Several):
+            yield setting.minimum + 0.5
+    elif isinstance(setting, ListOf):
         for value in beyond(setting.each):
             yield [value] * (setting.count or 1)
         good = next(ends(setting.each))
@@ -97,7 +99,7 @@ def beyond(setting: Setting) -> Iterator[Any]:
             yield [good] * (setting.count + 1)
     elif isinstance(setting, Choice):
         yield setting.options[0] + "x"
-    elif isinstance(setting, Either):
+    elif isinstance(setting, AnyOf):
         for option in setting.options:
             yield from () if option is None else beyond(option)
 
@@ -118,14 +120,14 @@ def test_each_key_at_its_limits(base: DictConfig, row: tuple[Any, ...]) -> None:
 def test_each_key_beyond_its_limits(base: DictConfig, row: tuple[Any, ...], name: str) -> None:
     *_, setting = row
     kinds = [*WRONG_KINDS, *beyond(setting)]
-    if not setting.takes(True):
+    if not setting.accepts(True):
         kinds += [True]
-    if not setting.takes(None):
+    if not setting.accepts(None):
         kinds += [None]
-    if not setting.takes("many"):
+    if not setting.accepts("many"):
         kinds += ["many"]
     for value in kinds:
-        if isinstance(setting, Either) and setting.takes(value):
+        if isinstance(setting, AnyOf) and setting.accepts(value):
             continue  # beyond one of them, and not the other
         with pytest.raises(UserError) as caught:
             check(with_value(base, row, value), [row[0]])
@@ -181,11 +183,11 @@ def test_a_class_of_ones_own_checks_its_own_arguments(base: DictConfig) -> None:
     ],
 )
 def test_nearest_key(given: str, meant: str) -> None:
-    assert settings.nearest(given) == meant
+    assert nearest(given) == meant
 
 
 def test_nothing_is_near() -> None:
-    assert settings.nearest("xyzzy") is None
+    assert nearest("xyzzy") is None
 
 
 # What the command line makes of it
@@ -232,8 +234,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
         ("trainer.max_epochs=2", "trainer.max_epochs=2"),
         ("trainer.max_steps=-1", "callbacks.schedule.minutes"),
         ("trainer.max_step=3", "did you mean trainer.max_steps?"),
-        ("foo=3", "foo is no key"),
-        ("foo", "'foo' is no KEY=VALUE"),
+        ("foo=3", "foo is not a key"),
+        ("foo", "'foo' is not KEY=VALUE"),
         ("max_steps", "did you mean trainer.max_steps=VALUE?"),
         ("a.jpg", "did you mean style=a.jpg?"),
         ("--batch-size=3", "data.batch_size=VALUE"),
@@ -257,7 +259,7 @@ def test_the_command_line_says_so_in_one_sentence(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("+model.foo=3", "model.foo is no key"),
+        ("+model.foo=3", "model.foo is not a key"),
         ("+data.batchsize=3", "did you mean data.batch_size?"),
         ("loss._target_=nowhere.Loss", "loss._target_=nowhere.Loss"),
         ("trainer.precision=16-mixed", "needs a GPU"),

@@ -14,7 +14,7 @@ from fast_style import Stylizer
 from fast_style.bundled import PHOTOS as PHOTOS_FOLDER
 from fast_style.checkpoint import TrainedStyle, save_style, shipped_styles
 from fast_style.cli import main
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture
+from fast_style.images import find_pictures, open_picture, resize_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.sheet import MARGIN, PAPER, before_after_sheet, captioned_grid
 

@@ -17,15 +17,16 @@ from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, find_style, load_style, save_style
 from fast_style.devices import computes_in_bf16, find_device
 from fast_style.errors import UserError
-from fast_style.images.grain import grain
-from fast_style.images.pictures import (
+from fast_style.images import (
     find_pictures,
     open_picture,
     resize_picture,
     to_picture,
     to_tensor,
 )
+from fast_style.images.grain import grain
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizing.engines import BYTES_PER_VALUE
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +299,7 @@ def test_strength_beyond_its_range(adjustable: Path, strength: float) -> None:
 def test_tensors_that_memory_is_short_of_are_refused(
     stylize: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = psutil.virtual_memory()._replace(available=32 * 32 * stylize.bytes_per_pixel)
+    memory = psutil.virtual_memory()._replace(available=32 * 32 * 4 * BYTES_PER_VALUE)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     stylize(torch.zeros(4, 3, 32, 32))  # just fits: one after another
     with pytest.raises(UserError, match=r"33 x 32 px .*memory.*pictures.*bands"):
@@ -369,6 +370,7 @@ import resource
 import numpy as np, psutil, torch
 from PIL import Image
 import fast_style.stylizing.bands
+from fast_style.stylizing import engines
 from fast_style import Stylizer
 from fast_style.devices import available_memory
 
@@ -376,8 +378,8 @@ rng = np.random.default_rng(0)
 photo = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((400, 300))
 stylize = Stylizer({str(style)!r}, 'cpu', precision='float32')
 expected = np.asarray(stylize(photo), dtype=float)
+engines.BYTES_PER_VALUE = 2**12  # 2 GB for this picture, as for a larger one
 again = Stylizer({str(style)!r}, 'cpu', precision='float32')
-again.bytes_per_pixel = 2**14  # 2 GB, as of a larger picture
 limit = psutil.Process().memory_info().vms + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 print(np.abs(np.asarray(again(photo), dtype=float) - expected).max())

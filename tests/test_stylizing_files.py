@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from fast_style.errors import UserError
+from fast_style.images import PendingPicture
 from fast_style.stylizing.files import Job, stylize_files
 from fast_style.stylizing.files import plan_files as plan_of_styles
-from fast_style.stylizing.stylizer import Fetch
 
 
 class Reported(list[UserError]):
@@ -45,7 +45,7 @@ def jobs(pairs: Sequence[tuple[Path, Path]]) -> list[Job]:
     return [Job(source, target, "a mark") for source, target in pairs]
 
 
-def inverting(photo: Image.Image) -> Fetch:
+def inverting(photo: Image.Image) -> PendingPicture:
     return partial(ImageChops.invert, photo)
 
 
@@ -261,7 +261,7 @@ def test_files_that_are_taken_for_pictures_are_named(tmp_path: Path, reported: R
 
 
 def test_memory_that_does_not_suffice_ends_no_batch(tmp_path: Path) -> None:
-    def begin(photo: Image.Image) -> Fetch:
+    def begin(photo: Image.Image) -> PendingPicture:
         if photo.width == 90:
             raise MemoryError
         if photo.width == 80:
@@ -369,7 +369,7 @@ def test_a_file_is_scaled_and_then_stylized(
 ) -> None:
     photo, seen = picture(tmp_path / "a.png"), []
 
-    def noting(picture: Image.Image) -> Fetch:
+    def noting(picture: Image.Image) -> PendingPicture:
         seen.append(picture.size)
         return inverting(picture)
 
@@ -381,7 +381,7 @@ def test_a_file_is_scaled_and_then_stylized(
 
 
 def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
-    def refuse(picture: Image.Image) -> Fetch:
+    def refuse(picture: Image.Image) -> PendingPicture:
         raise UserError("too small")
 
     photo = picture(tmp_path / "a.png")
@@ -391,7 +391,7 @@ def test_a_failure_names_the_picture_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_each_file_has_its_outcome_in_order(tmp_path: Path) -> None:
-    def refuse_the_wide(photo: Image.Image) -> Fetch:
+    def refuse_the_wide(photo: Image.Image) -> PendingPicture:
         if photo.width == 90:
             raise UserError("too wide")
         return inverting(photo)
@@ -425,7 +425,7 @@ def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
 def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> None:
     together = Barrier(3, timeout=60)
 
-    def begin(photo: Image.Image) -> Fetch:
+    def begin(photo: Image.Image) -> PendingPicture:
         def fetch() -> Image.Image:
             together.wait()  # fails unless three are here at the same time
             return ImageChops.invert(photo)
@@ -438,7 +438,7 @@ def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> Non
 
 
 def test_an_interruption_leaves_whole_pictures_alone(tmp_path: Path) -> None:
-    def interrupted(photo: Image.Image) -> Fetch:
+    def interrupted(photo: Image.Image) -> PendingPicture:
         if photo.width == 30:
             raise KeyboardInterrupt
         return inverting(photo)

@@ -31,8 +31,8 @@ from fast_style.cli import main
 from fast_style.data.content import CentreSquares
 from fast_style.devices import computes_in_bf16
 from fast_style.errors import UserError
-from fast_style.evaluation import artifacts as faults
-from fast_style.images.pictures import find_pictures
+from fast_style.evaluation import artifacts
+from fast_style.images import find_pictures
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.training.train import TrainingResult, train
 
@@ -329,10 +329,13 @@ def test_stability_is_learned(run: Run, tmp_path: Path) -> None:
         )
         network = load_style(done.network).network
         with torch.no_grad():
-            moved, noisy = network(faults.shift(seen)), network(faults.add_noise(seen))
+            moved, noisy = network(artifacts.shift(seen)), network(artifacts.add_noise(seen))
             still = network(seen)
         changes.append(
-            [faults.change(faults.shift(still), moved).mean(), faults.change(still, noisy).mean()]
+            [
+                artifacts.change(artifacts.shift(still), moved).mean(),
+                artifacts.change(still, noisy).mean(),
+            ]
         )
     (shifted, noise), (steady_shifted, steady_noise) = changes
     assert steady_shifted < 0.9 * shifted

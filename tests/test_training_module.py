@@ -15,13 +15,14 @@ from torch import Tensor
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import load_style
 from fast_style.devices import tune_for_cuda
-from fast_style.images.pictures import find_pictures, open_picture, resize_picture, to_tensor
+from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.networks import kernels
 from fast_style.networks.cuda_graphs import Recorder
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.training.callbacks import ExportNetwork, Schedule
+from fast_style.training.exports import ExportNetwork
 from fast_style.training.module import StepInputs, StyleTransfer
+from fast_style.training.schedule import Schedule
 
 Compose = Callable[..., DictConfig]
 
@@ -72,7 +73,7 @@ def fit(
     network = instantiate(cfg.model)
     tune(network)
     loss = instantiate(cfg.loss)
-    loss.measure_style(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+    loss.set_style_image(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
     module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
     module.recorder = recorder
     callbacks = [Schedule(), *callbacks]

@@ -8,14 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fast_style.networks import MARGIN, at_strength
+from fast_style.networks import MARGIN, Layer, at_strength
+from fast_style.networks.layers import ReflectedConv, ToRGB, UpsampledConv
 from fast_style.networks.operations import mirrored, padded
-from fast_style.networks.transformer import (
-    ImageTransformer,
-    ReflectedConv,
-    ToRGB,
-    UpsampledConv,
-)
+from fast_style.networks.transformer import ImageTransformer
 
 SIZES = [(16, 16), (16, 31), (17, 18), (19, 64), (20, 21), (33, 47), (64, 48), (101, 37)]
 
@@ -116,13 +112,14 @@ def test_upsampled_conv_is_nearest_upsampling_reflection_and_convolution(
     inputs: int, outputs: int, height: int, width: int
 ) -> None:
     torch.manual_seed(0)
-    conv = UpsampledConv(inputs, outputs).double()
+    layer = Layer("conv", inputs, outputs, kernel=3, upsample=True)
+    conv = UpsampledConv(layer).double()
     x = torch.randn(2, inputs, height, width, dtype=torch.float64, requires_grad=True)
     weight = conv.weight.detach().clone().requires_grad_()
     doubled = F.interpolate(x, scale_factor=2, mode="nearest")
     reference = F.conv2d(F.pad(doubled, (1, 1, 1, 1), mode="reflect"), weight)
 
-    found = conv(padded(x, conv.margin, conv.skipped))
+    found = conv(padded(x, layer.margin, layer.skipped))
     torch.testing.assert_close(found, reference)
     assert found.shape == (2, outputs, 2 * height, 2 * width)
 
@@ -139,13 +136,14 @@ def test_reflected_conv_reflects_at_the_border(
     kernel_size: int, stride: int, height: int, width: int
 ) -> None:
     torch.manual_seed(0)
-    conv = ReflectedConv(2, 3, kernel_size, stride).double()
+    layer = Layer("conv", 2, 3, kernel_size, stride)
+    conv = ReflectedConv(layer).double()
     x = torch.randn(1, 2, height, width, dtype=torch.float64)
     reference = nn.Conv2d(
         2, 3, kernel_size, stride, padding=kernel_size // 2, padding_mode="reflect", bias=False
     ).double()
     reference.load_state_dict(conv.state_dict())
-    found = conv(padded(x, conv.margin, conv.skipped))
+    found = conv(padded(x, layer.margin, layer.skipped))
     torch.testing.assert_close(found, reference(x))
     assert found.shape[-2:] == (-(-height // stride), -(-width // stride))
 
@@ -153,7 +151,7 @@ def test_reflected_conv_reflects_at_the_border(
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 19), (17, 18), (21, 23)])
 def test_last_layer_learns_as_a_plain_convolution_does(height: int, width: int) -> None:
     torch.manual_seed(0)
-    layer = ToRGB(5, 3, kernel_size=9).double()
+    layer = ToRGB(Layer("to_rgb", 5, 3, kernel=9)).double()
     x = torch.randn(2, 5, height + 8, width + 8, dtype=torch.double, requires_grad=True)
     weights = torch.randn(2, 3, height, width, dtype=torch.double)
     plain = F.conv2d(x, layer.weight, layer.bias)
@@ -255,7 +253,7 @@ def test_gradients_reach_every_parameter(network: ImageTransformer) -> None:
 
 
 def test_config_builds_the_same_network(network: ImageTransformer) -> None:
-    twin = ImageTransformer(**network.config).eval()  # type: ignore[arg-type]
+    twin = ImageTransformer(**network.config).eval()
     twin.load_state_dict(network.state_dict())
     photos = pictures(1, 18, 25)
     with torch.no_grad():

@@ -1,5 +1,8 @@
-"""The command line."""
+"""The command line: each command reads its arguments, calls a room of the package and prints.
 
-from fast_style.cli.program import main
+Commands import what they need when they run, so that ``--help`` does not wait for PyTorch.
+"""
+
+from fast_style.cli.group import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""``python -m fast_style.cli``."""
+"""Lets ``python -m fast_style.cli`` start the command line."""
 
 from fast_style.cli import main
 

@@ -1,219 +1,99 @@
-"""Every key of conf/ with its type and range, checked before anything starts.
+"""Every key of ``conf/`` with its type and range, checked before anything starts.
 
-Keys of a part are checked where the part is of one of the classes named here. A class of your own
-(``model._target_=mine.Network``) checks its own arguments. PyTorch is not imported.
+The table covers the classes that ``conf/`` names. A class of your own
+(``model._target_=mine.Network``) checks its own arguments. Nothing here imports PyTorch.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fast_style.config.setting_types import (
+    AnyOf,
+    Boolean,
+    Choice,
+    Classes,
+    Exactly,
+    FileName,
+    ListOf,
+    Number,
+    Setting,
+    Text,
+    is_whole,
+    or_null,
+    whole_number,
+)
 from fast_style.errors import UserError
 
-
-class Setting(Protocol):
-    """What one key may hold."""
-
-    @property
-    def allowed(self) -> str:
-        """What to give, to follow "give"."""
-
-    def takes(self, value: Any) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Number:
-    """A finite number, or a whole one, in a range that holds its ends unless told otherwise."""
-
-    least: float
-    most: float
-    whole: bool = False
-    above_least: bool = False
-    below_most: bool = False
-
-    @property
-    def allowed(self) -> str:
-        start = f"{'above' if self.above_least else 'from'} {self.least:.12g}"
-        end = f"{'below' if self.below_most else 'to'} {self.most:.12g}"
-        return f"a {'whole ' if self.whole else ''}number {start} {end}"
-
-    def takes(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if not math.isfinite(value) or (self.whole and value != int(value)):
-            return False
-        return (
-            self.least <= value <= self.most
-            and not (self.above_least and value == self.least)
-            and not (self.below_most and value == self.most)
-        )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of these words, or numbers that are meant as words, as ``32``."""
-
-    options: tuple[str, ...]
-
-    @property
-    def allowed(self) -> str:
-        return _either(self.options)
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, str | int) and str(value) in self.options
-
-
-@dataclass(frozen=True)
-class Truth:
-    """``true`` or ``false``."""
-
-    allowed = "true or false"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class Text:
-    """Any text but none."""
-
-    allowed: str = "a text"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, str) and value != ""
-
-
-@dataclass(frozen=True)
-class FileName:
-    """A text that can be (the beginning of) a file's name."""
-
-    allowed = "a name that a file can have, without /"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, str) and value not in ("", ".", "..") and "/" not in value
-
-
-@dataclass(frozen=True)
-class Several:
-    """A list of so many, by default at least one."""
-
-    each: Setting
-    count: int | None = None
-
-    @property
-    def allowed(self) -> str:
-        count = "one or more" if self.count is None else str(self.count)
-        return f"a list of {count}, each {self.each.allowed}"
-
-    def takes(self, value: Any) -> bool:
-        if not isinstance(value, list | tuple) or not value:
-            return False
-        return self.count in (None, len(value)) and all(map(self.each.takes, value))
-
-
-@dataclass(frozen=True)
-class Either:
-    """What any of these takes; ``None`` is null."""
-
-    options: tuple[Setting | None, ...]
-
-    @property
-    def allowed(self) -> str:
-        return _either(["null" if option is None else option.allowed for option in self.options])
-
-    def takes(self, value: Any) -> bool:
-        return any(
-            value is None if option is None else option.takes(value) for option in self.options
-        )
-
-
-@dataclass(frozen=True)
-class Exactly:
-    """One value, and why there is no other."""
-
-    value: Any
-    allowed: str
-
-    def takes(self, value: Any) -> bool:
-        return value == self.value and type(value) is type(self.value)
-
-
-def _either(options: Iterable[str]) -> str:
-    *most, last = options
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def _is_whole(setting: Setting | None) -> bool:
-    if isinstance(setting, Either):
-        return any(map(_is_whole, setting.options))
-    return isinstance(setting, Number) and setting.whole
-
-
-def _whole(least: int, most: int) -> Number:
-    return Number(least, most, whole=True)
-
-
-def _or_null(setting: Setting) -> Either:
-    return Either((setting, None))
-
+PATH_KEYS = frozenset(
+    {
+        "style",
+        "style.image",
+        "data.dir",
+        "data.val_dir",
+        "ckpt_path",
+        "init",
+        "output_dir",
+        "loss.weights",
+    }
+)
+"""Keys that may hold a path. Their values may contain any character."""
 
 PATH = Text("a path")
-SEED = _whole(0, 2**32 - 1)
-SIDE = _whole(32, 4096)  # px of crops: larger ones fill the memory of any machine
-WEIGHT = Number(0, 1e12)  # the papers' own sums need as much as 1e10
+SEED = whole_number(0, 2**32 - 1)
+CROP_SIDE = whole_number(32, 4096)  # px; a larger crop fills the memory of any machine
+WEIGHT = Number(0, 1e12)  # with the sums that the papers use, weights reach 1e10
 LEARNING_RATE = Number(0, 10)
-LAYERS = Several(Text("a layer, as relu3_1"))
-BETAS = Several(Number(0, 1, below_most=True), 2)
+LAYERS = ListOf(Text("a layer such as relu3_1"))
+BETAS = ListOf(Number(0, 1, below_maximum=True), 2)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
-UNLIMITED = Exactly(-1, "-1 (runs are counted in trainer.max_steps or callbacks.schedule.minutes)")
+UNLIMITED_EPOCHS = Exactly(-1, "-1 (set trainer.max_steps or callbacks.schedule.minutes instead)")
 
-# By part, class and key. The root and the style are of no class.
+# Settings by part, class and key. The root and the style have no class.
 TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
     "": {
         None: {
             "seed": SEED,
-            "init": _or_null(Text("base, a shipped style or a path")),
-            "ckpt_path": _or_null(PATH),
+            "init": or_null(Text("base, a shipped style or a path")),
+            "ckpt_path": or_null(PATH),
             "output_dir": PATH,
-            "overwrite": Truth(),
-            "cuda_graphs": Truth(),
+            "overwrite": Boolean(),
+            "cuda_graphs": Boolean(),
         }
     },
     "style": {
         None: {
             "name": FileName(),
             "image": PATH,
-            "strength": Number(0, 1e6, above_least=True),
-            "size": _whole(16, 20_000),
+            "strength": Number(0, 1e6, above_minimum=True),
+            "size": whole_number(16, 20_000),
         }
     },
     "model": {
         "fast_style.networks.transformer.ImageTransformer": {
-            "widths": Several(_whole(1, 4096), 3),
-            "residual_blocks": _whole(0, 256),
-            "adjustable": Truth(),
+            "widths": ListOf(whole_number(1, 4096), 3),
+            "residual_blocks": whole_number(0, 256),
+            "adjustable": Boolean(),
+            "bottleneck": or_null(whole_number(1, 4096)),
         }
     },
     "data": {
         "fast_style.data.ContentData": {
-            "dir": _or_null(PATH),
-            "size": SIDE,
-            "batch_size": _whole(1, 4096),
-            "scale": Several(Number(0, 1, above_least=True), 2),
-            "min_side": _whole(1, 100_000),
-            "workers": _or_null(_whole(0, 256)),
-            "val_dir": _or_null(PATH),
-            "val_size": SIDE,
-            "val_count": _whole(1, 1000),
+            "dir": or_null(PATH),
+            "size": CROP_SIDE,
+            "batch_size": whole_number(1, 4096),
+            "scale": ListOf(Number(0, 1, above_minimum=True), 2),
+            "min_side": whole_number(1, 100_000),
+            "workers": or_null(whole_number(0, 256)),
+            "val_dir": or_null(PATH),
+            "val_size": CROP_SIDE,
+            "val_count": whole_number(1, 1000),
             "seed": SEED,
         }
     },
@@ -225,18 +105,19 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "style_layers": LAYERS,
             "content_weight": WEIGHT,
             "style_weight": WEIGHT,
-            "style_strength": Number(0, 1e6, above_least=True),
-            "style_scales": Several(_whole(1, 64)),
+            "style_strength": Number(0, 1e6, above_minimum=True),
+            "style_scales": ListOf(whole_number(1, 64)),
             "tv_weight": WEIGHT,
             "stability_weight": WEIGHT,
             "normalization": Choice(("relative", "johnson", "gatys")),
+            "terms": Classes(),
         }
     },
     "optimizer": {
         "fast_style.training.muon.Muon": {
             "lr": LEARNING_RATE,
             "adam_lr": LEARNING_RATE,
-            "momentum": Number(0, 1, below_most=True),
+            "momentum": Number(0, 1, below_maximum=True),
             "betas": BETAS,
             "eps": Number(0, 1),
         },
@@ -245,165 +126,158 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "betas": BETAS,
             "eps": Number(0, 1),
             "weight_decay": Number(0, 10),
-            "amsgrad": Truth(),
-            "fused": _or_null(Truth()),
+            "amsgrad": Boolean(),
+            "fused": or_null(Boolean()),
         },
     },
     "trainer": {
         "pytorch_lightning.Trainer": {
             "accelerator": Choice(("auto", "cpu", "gpu", "cuda", "mps")),
-            "devices": Either(
-                (_whole(1, 1024), Several(_whole(0, 1023)), Exactly(-1, "-1"), Choice(("auto",)))
+            "devices": AnyOf(
+                (
+                    whole_number(1, 1024),
+                    ListOf(whole_number(0, 1023)),
+                    Exactly(-1, "-1"),
+                    Choice(("auto",)),
+                )
             ),
             "precision": Choice(PRECISIONS),
-            "max_steps": Either((_whole(1, 10**9), Exactly(-1, "-1"))),
-            "max_epochs": UNLIMITED,
-            "val_check_interval": _whole(1, 10**9),
-            "check_val_every_n_epoch": Exactly(None, "null (looks are counted in steps)"),
-            "log_every_n_steps": _whole(1, 10**9),
-            "num_sanity_val_steps": Either((_whole(0, 1000), Exactly(-1, "-1"))),
-            "use_distributed_sampler": Exactly(False, "false (the data shares itself out)"),
-            "enable_model_summary": Truth(),
-            "benchmark": _or_null(Truth()),
-            "accumulate_grad_batches": _whole(1, 4096),
-            "gradient_clip_val": _or_null(Number(0, 1e12)),
-            "deterministic": Either((Truth(), Choice(("warn",)), None)),
+            "max_steps": AnyOf((whole_number(1, 10**9), Exactly(-1, "-1"))),
+            "max_epochs": UNLIMITED_EPOCHS,
+            "val_check_interval": whole_number(1, 10**9),
+            "check_val_every_n_epoch": Exactly(None, "null (validation is counted in steps)"),
+            "log_every_n_steps": whole_number(1, 10**9),
+            "num_sanity_val_steps": AnyOf((whole_number(0, 1000), Exactly(-1, "-1"))),
+            "use_distributed_sampler": Exactly(False, "false (the data module splits photos)"),
+            "enable_model_summary": Boolean(),
+            "benchmark": or_null(Boolean()),
+            "accumulate_grad_batches": whole_number(1, 4096),
+            "gradient_clip_val": or_null(Number(0, 1e12)),
+            "deterministic": AnyOf((Boolean(), Choice(("warn",)), None)),
         }
     },
     "callbacks.schedule": {
-        "fast_style.training.callbacks.Schedule": {
-            "warmup": Number(0, 1, below_most=True),
-            "minutes": _or_null(Number(0, 1_000_000, above_least=True)),
+        "fast_style.training.schedule.Schedule": {
+            "warmup": Number(0, 1, below_maximum=True),
+            "minutes": or_null(Number(0, 1_000_000, above_minimum=True)),
         }
     },
     "callbacks.checkpoint": {
         "pytorch_lightning.callbacks.ModelCheckpoint": {
             "dirpath": PATH,
             "filename": Text("a name, without .ckpt"),
-            "every_n_train_steps": _whole(1, 10**9),
-            "save_top_k": _whole(-1, 10**6),
-            "enable_version_counter": Truth(),
+            "every_n_train_steps": whole_number(1, 10**9),
+            "save_top_k": whole_number(-1, 10**6),
+            "enable_version_counter": Boolean(),
         }
     },
     "logger": {
         "pytorch_lightning.loggers.TensorBoardLogger": {
             "save_dir": PATH,
-            "default_hp_metric": Truth(),
+            "default_hp_metric": Boolean(),
         },
         "pytorch_lightning.loggers.CSVLogger": {
             "save_dir": PATH,
-            "flush_logs_every_n_steps": _whole(1, 10**9),
+            "flush_logs_every_n_steps": whole_number(1, 10**9),
         },
     },
 }
 
-# Parts that may be left out, and keys of the root that not every configuration has.
+# Parts and root keys that a configuration may lack.
 OPTIONAL = frozenset({"logger", "callbacks.checkpoint", "overwrite", "cuda_graphs"})
-
-PATH_KEYS = frozenset(
-    {
-        "style", "style.image", "data.dir", "data.val_dir", "ckpt_path", "init", "output_dir",
-        "loss.weights",
-    }
-)  # fmt: skip
-"""Keys whose values are paths, or may be: any characters are taken as they are."""
-
-_HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
 
 def keys() -> list[str]:
-    """All keys that the table names, with the parts that hold them."""
-    found = set()
+    """All keys in the table and the parts that hold them, sorted."""
+    found = {"experiment"}
     for part, classes in TABLE.items():
         found.add(part.partition(".")[0])
-        for settings in classes.values():
-            found.update(_joined(part, key) for key in settings)
-    return sorted(found - {""} | {"experiment"})
+        for table in classes.values():
+            found.update(joined(part, key) for key in table)
+    return sorted(found - {""})
 
 
 def nearest(key: str) -> str | None:
-    """The key that the user may have meant, or None: by its whole name, or by its last part."""
+    """The key that the user may have meant, by its whole name or by its last part.
+
+    >>> nearest("batchsize")
+    'data.batch_size'
+    >>> nearest("xyzzy") is None
+    True
+    """
     if key.startswith("hydra."):
         return None
     known = keys()
     end = key.rpartition(".")[2]
     by_end = {name.rpartition(".")[2]: name for name in reversed(known)}
+    similar = difflib.get_close_matches(key, known, 1, cutoff=0.8)
+    same_end = [by_end[end]] if end in by_end else []
     holding = [name for name in known if len(end) > 2 and end in name.rpartition(".")[2]]
-    return next(
-        (
-            found[0]
-            for found in (
-                difflib.get_close_matches(key, known, 1, cutoff=0.8),
-                [by_end[end]] if end in by_end else [],
-                holding,
-                [by_end[name] for name in difflib.get_close_matches(end, by_end, 1, cutoff=0.7)],
-            )
-            if found
-        ),
-        None,
-    )
+    similar_end = [by_end[name] for name in difflib.get_close_matches(end, by_end, 1, cutoff=0.7)]
+    candidates = [*similar, *same_end, *holding, *similar_end]
+    return candidates[0] if candidates else None
 
 
 def check(cfg: DictConfig, parts: Iterable[str] = tuple(TABLE)) -> None:
-    """Check every key of ``cfg`` that the table names, and of whole numbers make integers.
+    """Check every key that the table names, and turn whole numbers such as ``1e3`` into integers.
 
     Args:
-        cfg: as conf/train.yaml composes it.
-        parts: those to look at.
+        cfg: composed from ``conf/train.yaml``; changed in place.
+        parts: names of the parts to check; "" is the root.
 
     Raises:
-        UserError: for the first value that is not allowed, or was never given.
+        UserError: for the first value that is missing or not allowed.
     """
     for part in parts:
         node = OmegaConf.select(cfg, part) if part else cfg
         if node is None:
             if part in OPTIONAL:
                 continue
-            raise UserError(f"{part} is missing: leave it as it is, or choose another part")
+            raise UserError(f"{part} is missing: keep the default, or choose another {part}")
         if not isinstance(node, DictConfig):
-            raise UserError(f"{part}={node!r} is no part: choose one by name, as {part}=NAME")
-        settings = TABLE[part].get(node.get("_target_"))
-        if settings is None:
-            continue
-        for key, setting in settings.items():
-            name = _joined(part, key)
-            if OmegaConf.is_missing(node, key):
-                raise UserError(f"{name} has no value: add {name}=... (see train --help)")
-            if key not in node:
-                if None in TABLE[part] and name not in OPTIONAL:
-                    raise UserError(f"{name} is missing: give {setting.allowed}")
-                continue
-            if name == "output_dir" and OmegaConf.is_interpolation(node, key):
-                continue  # Hydra knows it when it starts the run
-            value = node[key]
-            if OmegaConf.is_config(value):
-                value = OmegaConf.to_container(value, resolve=True)
-            if not setting.takes(value):
-                raise UserError(f"{name}={_shown(value)} is not allowed: give {setting.allowed}")
-            if name == "loss.weights":
-                _check_weights(value)
-            if isinstance(value, float) and _is_whole(setting):
-                node[key] = int(value)
+            raise UserError(f"{part}={node!r} is not a part: choose one by name, as {part}=NAME")
+        for key, setting in TABLE[part].get(node.get("_target_"), {}).items():
+            _check_key(node, key, joined(part, key), setting, required=None in TABLE[part])
     if "data" in parts:
         _check_together(cfg)
 
 
+def _check_key(node: DictConfig, key: str, name: str, setting: Setting, required: bool) -> None:
+    if OmegaConf.is_missing(node, key):
+        raise UserError(f"{name} has no value: add {name}=... (see train --help)")
+    if key not in node:
+        if required and name not in OPTIONAL:
+            raise UserError(f"{name} is missing: give {setting.allowed}")
+        return
+    if name == "output_dir" and OmegaConf.is_interpolation(node, key):
+        return  # Hydra fills it in when it starts the run
+    value = node[key]
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    if not setting.accepts(value):
+        raise UserError(f"{name}={_shown(value)} is not allowed: give {setting.allowed}")
+    if name == "loss.weights":
+        _check_weights(value)
+    if isinstance(value, float) and is_whole(setting):
+        node[key] = int(value)
+
+
 def _check_weights(weights: str) -> None:
-    """Refuse a file that is nothing like weights, as a picture, in other words than PyTorch's."""
+    """Refuse a file that cannot be weights, such as a picture, before PyTorch opens it."""
     path = Path(os.path.expanduser(weights))
     if weights in ("torchvision", "bundled") or not path.is_file():
         return
     with path.open("rb") as file:
         start = file.read(9)
-    of_torch = start.startswith((b"PK", b"\x80"))
-    if not of_torch and start[8:] != b"{":  # safetensors has a table behind its length
+    # torch.save writes a zip or a pickle; safetensors a table in JSON behind its length of 8 bytes.
+    if not start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         raise UserError(
             f"loss.weights={weights} holds no weights: give torchvision's .pth or a .safetensors"
         )
 
 
 def _check_together(cfg: DictConfig) -> None:
-    """What no key can tell alone."""
+    """Check what depends on several keys."""
     scale = cfg.data.get("scale")
     if scale is not None and cfg.data._target_ in TABLE["data"] and scale[0] > scale[1]:
         raise UserError(
@@ -411,82 +285,17 @@ def _check_together(cfg: DictConfig) -> None:
         )
     if cfg.trainer.get("max_steps") == -1 and cfg.callbacks.schedule.get("minutes") is None:
         raise UserError(
-            "trainer.max_steps=-1 has no end without callbacks.schedule.minutes: give one of them"
+            "trainer.max_steps=-1 never ends without callbacks.schedule.minutes: give one of them"
         )
 
 
-def check_arguments(cfg: DictConfig, part: str = "") -> None:
-    """Check that each part's class takes the keys that are given, and gets those that it needs.
-
-    This imports the classes.
-
-    Args:
-        cfg: the configuration, or a part of it.
-        part: what the part is called.
-
-    Raises:
-        UserError: for a class that does not exist, a key that it does not know, or one that it
-            misses.
-    """
-    from hydra.utils import get_object
-
-    for name, node in _parts(cfg, part):
-        target = node["_target_"]
-        try:
-            built = get_object(target)
-        except (ImportError, ValueError) as error:
-            raise UserError(
-                f"{name}._target_={target} is nothing that can be imported: check its name"
-            ) from error
-        try:
-            parameters = inspect.signature(built).parameters
-        except (TypeError, ValueError):  # some built-in callables have no signature
-            continue
-        given = {str(key) for key in node} - _HYDRA_KEYS
-        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-            continue
-        for key in sorted(given - set(parameters)):
-            close = difflib.get_close_matches(key, list(parameters), 1)
-            meant = f"did you mean {name}.{close[0]}?" if close else f"{target} does not take it"
-            raise UserError(f"{name}.{key} is no key: {meant}")
-        partial = node.get("_partial_", False) or "_args_" in node
-        for key, parameter in parameters.items():
-            needed = parameter.default is inspect.Parameter.empty and parameter.kind not in (
-                inspect.Parameter.VAR_POSITIONAL,
-                inspect.Parameter.VAR_KEYWORD,
-            )
-            if needed and not partial and key not in given:
-                raise UserError(f"{name}.{key} is missing: {target} needs it")
-
-
-def targets(config: Any, part: str = "") -> Iterator[tuple[str, str]]:
-    """``(part, class)`` of everything that a plain configuration would build."""
-    if isinstance(config, Mapping):
-        if "_target_" in config:
-            yield part, str(config["_target_"])
-        for key, value in config.items():
-            yield from targets(value, _joined(part, str(key)))
-    elif isinstance(config, list):
-        for number, value in enumerate(config):
-            yield from targets(value, _joined(part, str(number)))
-
-
-def _parts(node: Any, part: str) -> Iterator[tuple[str, DictConfig]]:
-    if not isinstance(node, DictConfig):
-        return
-    if "_target_" in node:
-        yield part, node
-    for key in node:
-        if not OmegaConf.is_missing(node, key) and OmegaConf.is_config(node._get_node(key)):
-            yield from _parts(node[key], _joined(part, str(key)))
-
-
-def _joined(part: str, key: str) -> str:
+def joined(part: str, key: str) -> str:
+    """The full name of a key within a part; the root's name is ""."""
     return f"{part}.{key}" if part else key
 
 
 def _shown(value: Any) -> str:
-    """As on the command line."""
+    """A value as it stands on the command line."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, list):

@@ -23,8 +23,8 @@ from fast_style.bundled import PHOTOS
 from fast_style.data.dead_leaves import dead_leaves
 from fast_style.devices import usable_cores
 from fast_style.errors import UserError
+from fast_style.images import find_pictures, open_picture
 from fast_style.images.grain import with_grain
-from fast_style.images.pictures import find_pictures, open_picture
 
 log = logging.getLogger(__name__)
 

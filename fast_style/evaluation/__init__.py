@@ -1,1 +1,1 @@
-"""How good a style is."""
+"""Evaluate trained networks: losses, artifacts, and a comparison with L-BFGS."""

@@ -1,8 +1,8 @@
-"""What the losses do not see and the eye does: spots, checkerboards, borders, instability.
+"""Measures of artifacts that the eye sees and the losses miss.
 
-Pure functions on float pictures ``(N, 3, H, W)``, RGB in [0, 1]. Levels are those of 8-bit
-pictures, 255 of them from black to white. None of these figures says how well a picture is
-stylized: a grey one has no fault. They stand beside the losses, and no network is trained on them.
+Pure functions on float pictures ``(N, 3, H, W)``, RGB in [0, 1]. A level is a step of an 8-bit
+picture, 1/255. These figures stand beside the losses and do not say how well a picture is stylized:
+a grey picture has no artifact. No network is trained on them.
 """
 
 from __future__ import annotations
@@ -15,39 +15,62 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fast_style.images.pictures import to_picture, to_tensor
+from fast_style.images import to_picture, to_tensor
 
 LEVELS = 255
 
-# A Gaussian dot of height c gives at its own scale a response of c / 4 (`_dots`).
-SPOT_CONTRAST = 0.2  # of full scale: dots fainter than this drown in brushwork
-SPOT_SCALES = (1.5, 3.0, 6.0)  # standard deviations in px, for dots of about 4 to 25 px across
+SPOT_CONTRAST = 0.2  # of the range [0, 1]; fainter dots drown in brushwork
+SPOT_SCALES = (1.5, 3.0, 6.0)  # standard deviations in px, for dots about 4 to 25 px across
 FLAT_WINDOW = 25  # px
-FLAT_DEVIATION = 0.03  # of the photo's brightness within the window
+FLAT_DEVIATION = 0.03  # standard deviation of the brightness within the window
+FLAT_SHARE = 0.01  # of a photo; `spots` needs that much flat area
 
-BLOCK = 64  # px: a period of 4 px is then its 16th frequency, far from its neighbours
-FRAME = 3  # px
+BLOCK = 64  # px; a period of 4 px is the 16th frequency of such a block
+GRID = 4  # px, the longest period of a network that halves the picture twice
+
+FRAME = 3  # px, the outer strip in which networks draw frames
 BORDER = 16  # px
 
 
 def spots(stylized: Tensor, photos: Tensor) -> Tensor:
-    """Dots per 10,000 px where the photo is flat (nan if under 1 % of it is), ``(N,)``.
+    """Count dots per 10,000 px in the flat areas of photos.
 
-    A sky or a wall gives a network nothing to draw but strokes, so a small round thing there is
-    noise of the network's own: a droplet, a ring, a speck. Round tells it from a stroke: the
-    brightness curves the same way in all directions, where along a stroke it hardly curves. A dot
-    is a local maximum over places and three sizes of the weaker of the two principal curvatures of
-    the blurred picture (scale-normalised as Lindeberg 1998, section 4), in the channel where that
-    is largest, if as strong as that of a Gaussian dot of a fifth of full scale. Flat is where the
-    photo's brightness deviates by less than 0.03 in a window of 25 px. The outer 16 px do not
-    count: an edge cuts strokes into dots. A painting of dots should give dots: the painting's own
-    count, flat or not (`dots`), is what to compare with.
+    A network has nothing to draw in a sky or on a wall but strokes. A small round mark there is an
+    artifact: a droplet, a ring, a speck. Its brightness curves alike in all directions, while a
+    stroke hardly curves along its length. A dot is a local maximum, over places and three
+    scales, of the weaker principal curvature of the blurred picture (scale-normalised as in
+    Lindeberg 1998, section 4), in the channel where that is largest. It counts if it is as strong
+    as a Gaussian dot of contrast 0.2.
+
+    An area is flat if the brightness of the photo has a standard deviation below 0.03 in a window
+    of 25 px. The outer 16 px do not count, as the edge cuts strokes into dots.
+
+    Args:
+        stylized: stylized photos, ``(N, 3, H, W)`` in [0, 1].
+        photos: the photos themselves, of the same shape.
+
+    Returns:
+        Dots per 10,000 px, ``(N,)``; nan where less than 1 % of a photo is flat. A painting made of
+        dots should yield dots: compare with its own count, `dots`.
+
+    >>> photo = torch.full((1, 3, 64, 64), 0.5)
+    >>> stylized = photo.clone()
+    >>> stylized[..., 30:34, 30:34] = 0  # one dot in the inner 32 x 32 px
+    >>> spots(stylized, photo)
+    tensor([9.7656])
     """
     return _per_10_000(_dots(stylized), _flat(photos))
 
 
 def dots(pictures: Tensor) -> Tensor:
-    """Dots per 10,000 px of whole pictures, ``(N,)``: what `spots` counts, flat or not."""
+    """Count dots per 10,000 px of whole pictures, flat areas or not.
+
+    Args:
+        pictures: ``(N, 3, H, W)`` in [0, 1].
+
+    Returns:
+        Dots per 10,000 px, ``(N,)``, as `spots` defines them.
+    """
     found = _dots(pictures)
     return _per_10_000(found, torch.ones_like(found))
 
@@ -56,11 +79,11 @@ def _per_10_000(found: Tensor, where: Tensor) -> Tensor:
     inside = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     found, where = found[inside].flatten(1), where[inside].flatten(1)
     count, area = (found & where).sum(1), where.sum(1)
-    return torch.where(area >= 0.01 * where.shape[1], 10_000 * count / area, torch.nan)
+    return torch.where(area >= FLAT_SHARE * where.shape[1], 10_000 * count / area, torch.nan)
 
 
 def _dots(pictures: Tensor) -> Tensor:
-    """Where there is the centre of a dot, ``(N, 1, H, W)`` of bool."""
+    """A mask of the centres of dots, ``(N, 1, H, W)``."""
     strongest = torch.zeros_like(pictures[:, :1])
     for scale in SPOT_SCALES:
         blurred = F.pad(_blur(pictures, scale), (1,) * 4, mode="replicate")
@@ -78,11 +101,12 @@ def _dots(pictures: Tensor) -> Tensor:
         weaker = scale**2 * F.relu(mean.abs() - spread)
         strongest = torch.maximum(strongest, weaker.amax(1, keepdim=True))
     peaks = strongest == F.max_pool2d(strongest, 9, stride=1, padding=4)
+    # A Gaussian dot of contrast c responds with c / 4 at its own scale.
     return peaks & (strongest > SPOT_CONTRAST / 4)
 
 
 def _blur(pictures: Tensor, scale: float) -> Tensor:
-    """With a Gaussian of this standard deviation in px, rows first: 2 x 37 taps for 37 x 37."""
+    """Gaussian blur with a standard deviation in px, as two 1D convolutions."""
     reach = math.ceil(3 * scale)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(pictures) / scale) ** 2)
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
@@ -101,33 +125,45 @@ def _flat(photos: Tensor) -> Tensor:
 
 
 def checkerboard(stylized: Tensor, painting: Tensor) -> Tensor:
-    """Patterns of 2 and 4 px periods beyond the painting's, in levels (root mean square), ``(N,)``.
+    """Measure patterns with periods of 2 and 4 px beyond those of the painting.
 
-    A network that halves the picture twice and doubles it twice repeats its own grid every 2 and
-    4 px (Odena, Dumoulin and Olah 2016): that is energy at exactly the frequencies of 1/4 and 1/2
-    cycles per pixel, down, across and in both, where brushwork has it spread over all. So the mean
-    power spectrum of blocks of 64 px (Hann window, half overlapping: Welch 1967) is summed at those
-    15 frequencies less what lies around them (the median of 3 to 5 bins away), and the same of the
-    painting, at the size whose style was measured, is taken off: canvas and JPEG repeat, too.
+    A network that halves the picture twice and doubles it twice repeats its own grid every 2 and 4
+    px (Odena, Dumoulin and Olah 2016). The grid puts power at exactly 1/4 and 1/2 cycles per pixel,
+    down, across and both, while brushwork spreads over all frequencies. The power spectrum is the
+    mean over blocks of 64 px (Hann window, half overlapping: Welch 1967). Its excess over the
+    surroundings (the median of 3 to 5 bins away) is summed at those 15 frequencies. The excess of
+    the painting is subtracted, because canvas and JPEG repeat as well.
+
+    Args:
+        stylized: ``(N, 3, H, W)`` in [0, 1], at least 64 px a side.
+        painting: the style image at the size whose style is measured, ``(M, 3, H, W)``.
+
+    Returns:
+        Root mean square of the pattern in levels, ``(N,)``.
+
+    >>> flat = torch.full((1, 3, 128, 128), 0.5)
+    >>> stripes = flat + 0.1 * torch.tensor([1.0, -1.0]).repeat(64)  # a period of 2 px
+    >>> checkerboard(stripes, painting=flat)  # 0.1 x 255
+    tensor([25.5000])
     """
     excess = _grid_power(stylized) - _grid_power(painting).mean()
     return LEVELS * excess.clamp_min(0).sqrt()
 
 
 def _grid_power(pictures: Tensor) -> Tensor:
-    """Power at periods of 2 and 4 px over that around them, mean of the channels, ``(N,)``."""
+    """Power at periods of 2 and 4 px above their surroundings, averaged over channels, ``(N,)``."""
     window = torch.hann_window(BLOCK, device=pictures.device)
     window = window[:, None] * window
     blocks = pictures.unfold(2, BLOCK, BLOCK // 2).unfold(3, BLOCK, BLOCK // 2)
     blocks = blocks - blocks.mean((-2, -1), keepdim=True)
     power = torch.fft.fft2(blocks * window).abs().square().mean((1, 2, 3))
-    power = power / (BLOCK**2 * window.square().sum())  # sums to the variance (Parseval)
+    power = power / (BLOCK**2 * window.square().sum())  # the sum is the variance (Parseval)
     reach = torch.arange(-5, 6, device=pictures.device)
     distance = torch.maximum(reach[:, None].abs(), reach.abs())
-    peak, around = distance <= 1, distance >= 3  # Hann's peak is three bins wide
+    peak, around = distance <= 1, distance >= 3  # a peak is three bins wide with Hann's window
     total = torch.zeros_like(power[:, 0, 0])
-    for row in range(0, BLOCK, BLOCK // 4):
-        for column in range(0, BLOCK, BLOCK // 4):
+    for row in range(0, BLOCK, BLOCK // GRID):
+        for column in range(0, BLOCK, BLOCK // GRID):
             if row == column == 0:
                 continue
             near = power[:, (row + reach[:, None]) % BLOCK, (column + reach) % BLOCK]
@@ -137,22 +173,31 @@ def _grid_power(pictures: Tensor) -> Tensor:
 
 
 def border(stylized: Tensor) -> dict[str, Tensor]:
-    """How the edges of pictures differ from what lies just inside them.
+    """Compare the edges of pictures with what lies just inside them.
 
-    Padding invents what is beyond the edge, and networks answer with frames: paler, darker or
-    emptier than the rest. The outermost 3 px are held against the next 13, and the outer 16 px
-    against the next 16: near enough that a photo's own composition, whose subject is in the middle,
-    hardly tells. Colours are averaged over the four sides and all pictures before they are
-    compared, so that what is chance cancels and what is the network's stays.
+    Padding invents what is beyond the edge, and networks answer with frames that are paler, darker
+    or emptier than the rest. The outer 3 px are compared with the next 13, and the outer 16 px with
+    the next 16. These strips are so close together that the composition of a photo hardly matters.
+    Colours are averaged over the four sides and all pictures first: chance cancels, and the mark of
+    the network stays.
 
-    Returned are scalars: ``colour_3`` and ``colour_16``, the distance of the mean colours in levels
-    (root mean square of the channels); ``contrast_3`` and ``contrast_16``, the root mean square
-    difference of neighbours along the edge as a share of that inside: 1 is as it should be, and a
-    dull frame is below.
+    Args:
+        stylized: ``(N, 3, H, W)`` in [0, 1], more than 64 px a side.
+
+    Returns:
+        Scalars by name. ``colour_3`` and ``colour_16`` are distances of the mean colours in levels
+        (root mean square over channels). ``contrast_3`` and ``contrast_16`` are root mean square
+        differences of neighbours along the edge, relative to those inside: 1 is ideal, and a dull
+        frame is below 1.
+
+    >>> stylized = torch.full((1, 3, 128, 128), 0.5)
+    >>> stylized[..., :3] = stylized[..., -3:] = 0.6  # pale on 2 of 4 sides
+    >>> border(stylized)["colour_3"]
+    tensor(12.7500)
     """
     colours, contrasts = [], []
     for turned in (stylized, stylized.flip(-2), stylized.mT, stylized.mT.flip(-2)):
-        strip = turned[..., : 2 * BORDER, 2 * BORDER : -2 * BORDER]  # corners are of two sides
+        strip = turned[..., : 2 * BORDER, 2 * BORDER : -2 * BORDER]  # corners belong to two sides
         colours.append(strip.mean((0, 3)))
         contrasts.append(strip.diff(dim=-1).square().mean((0, 1, 3)))
     colour, contrast = torch.stack(colours).mean(0), torch.stack(contrasts).mean(0)
@@ -166,13 +211,24 @@ def border(stylized: Tensor) -> dict[str, Tensor]:
 
 
 def change(stylized: Tensor, again: Tensor) -> Tensor:
-    """How much a picture changed, as a share of its own contrast, ``(N,)``.
+    """Measure how much pictures changed, relative to their own contrast.
 
-    The root mean square difference over the picture's standard deviation, without the outer 16 px,
-    which `border` judges: 0 is still, 1.4 another picture. Film shimmers where a network answers to
-    what nobody sees, so `again` is stylized from the photo moved by a pixel (`shift`), with a
-    sensor's noise (`add_noise`) or saved as JPEG (`recompress`). As a share, since a grey picture
-    would be the most stable of all.
+    Film flickers where a network reacts to what nobody sees. ``again`` is therefore stylized from
+    the photo moved by a pixel (`shift`), with the noise of a sensor (`add_noise`), or saved as JPEG
+    (`recompress`). The outer 16 px are left to `border`. Division by the contrast keeps a grey
+    picture from being the most stable of all.
+
+    Args:
+        stylized: ``(N, 3, H, W)`` in [0, 1].
+        again: what should look the same, of the same shape.
+
+    Returns:
+        Root mean square difference over the standard deviation, ``(N,)``: 0 for no change, 1.4 for
+        an unrelated picture.
+
+    >>> picture = torch.rand(1, 3, 64, 64)
+    >>> change(picture, picture)
+    tensor([0.])
     """
     inside = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     stylized, again = stylized[inside], again[inside]
@@ -181,20 +237,35 @@ def change(stylized: Tensor, again: Tensor) -> Tensor:
 
 
 def shift(pictures: Tensor) -> Tensor:
-    """Pictures moved by one pixel up and left, one pixel smaller: nothing is made up at the edge,
-    and a stylized picture is moved in the same way."""
+    """Move pictures by one pixel up and left.
+
+    They become one pixel smaller, so nothing is invented at the edge, and photos and stylized
+    pictures move alike.
+    """
     return pictures[..., 1:, 1:]
 
 
 def add_noise(photos: Tensor, deviation: float = 0.02, seed: int = 0) -> Tensor:
-    """Photos with Gaussian noise, as of a sensor in poor light: the same for the same seed."""
+    """Add the Gaussian noise of a sensor in poor light to photos.
+
+    Args:
+        photos: ``(N, 3, H, W)`` in [0, 1].
+        deviation: standard deviation of the noise.
+        seed: seed of the noise; the same seed gives the same noise.
+    """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(photos.shape, generator=generator).to(photos)
     return (photos + deviation * noise).clamp(0, 1)
 
 
 def recompress(photos: Tensor, quality: int = 75) -> Tensor:
-    """Photos after a JPEG of this quality, with halved colour resolution as cameras save it."""
+    """Save photos as JPEG and read them back.
+
+    Args:
+        photos: ``(N, 3, H, W)`` in [0, 1].
+        quality: quality of the JPEG, 1 to 95. Colours are stored at half the resolution (4:2:0), as
+            cameras do.
+    """
     decoded = []
     for photo in photos:
         file = io.BytesIO()

@@ -33,10 +33,9 @@ def target_suffix(source: Path) -> str:
     """The suffix of the stylized film that goes into a folder.
 
     >>> target_suffix(Path("a.MOV")), target_suffix(Path("a.avi"))
-    ('.mov', '.mkv')
+    ('.MOV', '.mkv')
     """
-    suffix = source.suffix.lower()
-    return suffix if suffix in FORMATS else OTHERWISE
+    return source.suffix if source.suffix.lower() in FORMATS else OTHERWISE
 
 
 def listed(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ from fast_style.film.reading import (
 )
 
 if TYPE_CHECKING:
-    from fast_style.stylizing.stylizer import Fetch, Stylizer
+    from fast_style.images import PendingPicture
+    from fast_style.stylizing.stylizer import Stylizer
+
+log = logging.getLogger(__name__)
 
 MARK = "fast-style "  # how the comment of a stylized film begins
 
@@ -123,6 +127,16 @@ def stylize_film(
         whole = parts.folder / f"whole{target.suffix}"
         join(parts, encoding, whole, comment)
         whole.replace(target)
+    except KeyboardInterrupt:
+        if parts.frames:
+            log.warning(
+                "%d frames of %s are done, in films that play in %s: the same command with "
+                "--resume goes on from there",
+                parts.frames,
+                target.name,
+                parts.folder,
+            )
+        raise
     except OSError as error:  # PyAV's are such too
         raise UserError(
             f"{target} cannot be written ({error.strerror or error}): make room or name another "
@@ -177,8 +191,11 @@ def _comment_of(path: Path) -> str | None:
 
 
 def read_film_mark(path: Path) -> str | None:
-    """The mark that `stylize_film` gave a film; None where it has none."""
-    require_av()
+    """The mark that `stylize_film` gave a film; None where it has none, or PyAV is missing."""
+    try:
+        require_av()
+    except UserError:
+        return None
     words = (_comment_of(path) or "").split()
     return words[3] if len(words) == 4 and words[0] == MARK.strip() else None
 
@@ -193,10 +210,10 @@ def _make_parts(
     started = time.monotonic()
     before = parts.frames
 
-    def stylize(frame: Frame) -> tuple[Frame, Fetch]:
+    def stylize(frame: Frame) -> tuple[Frame, PendingPicture]:
         return frame, stylizer.begin(frame.picture)
 
-    def write(frames: Iterable[tuple[Frame, Fetch]]) -> None:
+    def write(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
         done = before
         writer: PartWriter | None = None
         try:

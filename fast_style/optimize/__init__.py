@@ -1,1 +1,1 @@
-"""One picture optimised against the losses, as Gatys et al. do."""
+"""Stylize one picture by optimising its pixels, without a network (Gatys et al. 2016)."""

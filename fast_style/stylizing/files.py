@@ -1,4 +1,4 @@
-"""Stylizing files: what comes from where, and goes where."""
+"""Stylize files: find out which goes where, then read, stylize and write them side by side."""
 
 from __future__ import annotations
 
@@ -8,38 +8,44 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
-from fast_style.images.pictures import (
+from fast_style.film import FILM_SUFFIXES, FORMATS, is_film, read_film_mark, target_suffix
+from fast_style.images import (
     SAVE_SUFFIXES,
+    PendingPicture,
     list_folder,
     nearest_suffix,
     open_picture,
     read_mark,
-    refusal,
+    refusal_by_suffix,
     resize_picture,
     save_picture,
 )
-
-if TYPE_CHECKING:
-    from fast_style.stylizing.stylizer import Fetch
 
 log = logging.getLogger(__name__)
 
 LAST_WRITES_S = 0.5  # how long an interruption waits for pictures that are being written
 
+Report = Callable[[UserError], object]
+FileIdentity = tuple[int, int]  # device and inode, the same for all names of a file
+
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to stylize: the file it is in, the one it goes to, and the mark that says of that
-    one what it was made of (`save_picture`)."""
+    """A picture or film to stylize.
+
+    Args:
+        source: file to read.
+        target: file to write.
+        mark: text that tells what ``target`` was made from; `save_picture` and `stylize_film` write it.
+    """
 
     source: Path
     target: Path
@@ -50,75 +56,135 @@ def plan_files(
     sources: Sequence[Path],
     out: Path,
     styles: Sequence[Path],
-    report: Callable[[UserError], object],
+    report: Report,
     settings: str = "",
 ) -> list[list[Job]]:
-    """Find the file that each picture's stylized version goes to, in each style.
+    """Choose the file that each stylized picture and film goes to, in each style.
 
-    A file keeps its source's name where there is one style. With several, or where another file
-    has that name, the style's is added, and a number where that does not suffice either. Only what
-    was made of the same source, in the same style and with the same settings is replaced.
+    With a single style, a file keeps the name of its source. With several, or if another file has
+    that name, the style's name is added, and then a number if necessary. A file is replaced only if
+    it was made from the same source, in the same style and with the same settings.
 
     Args:
-        sources: pictures, and folders that stand for all pictures in them.
-        out: a folder, which keeps the names (and, of folders, the tree) of the sources; or, for a
-            single picture in one style, a file, which is replaced.
-        styles: their files.
-        report: told of each source that cannot be used.
-        settings: whatever else makes another picture of the same source.
+        sources: pictures, films, and folders that stand for all of both in them.
+        out: a folder, in which the names of pictures and the trees of folders are kept. For a
+            single picture or film in one style also a file, which is replaced.
+        styles: files of the styles.
+        report: told about each source that cannot be used.
+        settings: text for everything else that changes what is made from a source.
 
     Returns:
         The jobs of each style.
 
     Raises:
-        UserError: if ``out`` is a file and there are several pictures to write, or is named like a
-            picture in a format that cannot be written.
+        UserError: if ``out`` is a file and there are several pictures to write, or if its name has
+            the suffix of a picture format that cannot be written.
     """
+    if out.suffix.lower() in SAVE_SUFFIXES | FORMATS.keys() and not out.is_dir():
+        return [_plan_single_file(sources, out, styles, report, settings)]
+    _check_folder(out)
+    pairs = _pair_with_targets(sources, out, report)
+    targets = _FreeTargets(_identities(source for source, _ in pairs), report)
+    plan = []
+    for style, name in zip(styles, _distinct_names(styles), strict=True):
+        jobs = []
+        for source, target in pairs:
+            candidates = _candidates(target, name, always_named=len(styles) > 1)
+            job = targets.first_free(source, candidates, _mark(source, style, settings))
+            if job is not None:
+                jobs.append(job)
+        plan.append(jobs)
+    return plan
 
-    def mark(source: Path, style: Path) -> str:
-        made_of = [*map(os.path.realpath, (source, style)), settings]
-        return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogateescape")).hexdigest()
 
-    single = len(sources) == 1 and not sources[0].is_dir()
-    if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
-        if not single:
-            raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
-        if len(styles) > 1:
-            raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-        job = Job(sources[0], out, mark(sources[0], styles[0]))
-        if _would_be_lost(job, _originals(sources), report):
-            return [[]]
-        if out.exists() and read_mark(out) != job.mark:
-            log.warning("%s was there before and is replaced", out)
-        return [[job]]
+def _plan_single_file(
+    sources: Sequence[Path], out: Path, styles: Sequence[Path], report: Report, settings: str
+) -> list[Job]:
+    if len(sources) != 1 or sources[0].is_dir():
+        raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
+    if len(styles) > 1:
+        raise UserError(f"{out} is a file name, and there are several styles: name a folder")
+    if is_film(sources[0]) and not is_film(out):
+        raise UserError(f"{out} is a picture's name, and {sources[0]} a film: let it end in .mp4")
+    if is_film(out) and not is_film(sources[0]):
+        raise UserError(f"{out} is a film's name, and {sources[0]} a picture: let it end in .jpg")
+    job = Job(sources[0], out, _mark(sources[0], styles[0], settings))
+    if _FreeTargets(_identities(sources), report).refuses(job):
+        return []
+    if out.exists() and _read_mark(out) != job.mark:
+        log.warning("%s was there before and is replaced", out)
+    return [job]
+
+
+def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
+    if not out.exists() and is_film(out):
+        raise UserError(f"{out} cannot be written in that format: let it end in .mp4 or .mkv")
     if not out.exists() and (nearest := nearest_suffix(out)):
         raise UserError(f"{out} cannot be written in that format: let it end in {nearest}")
-    pairs = _into_folder(sources, out, report)
-    originals = _originals(source for source, _ in pairs)
-    taken: set[Path] = set()
-    jobs: list[list[Job]] = [[] for _ in styles]
-    for name, style, own in zip(_names(styles), styles, jobs, strict=True):
-        for source, target in pairs:
-            made = mark(source, style)
-            for free in _candidates(target, name, len(styles) > 1):
-                job = Job(source, free, made)
-                if free in taken or (free.exists() and not _may_be_replaced(job, originals)):
-                    continue
-                if not _would_be_lost(job, originals, report):
-                    taken.add(free)
-                    own.append(job)
-                break
-    return jobs
 
 
-def _names(styles: Sequence[Path]) -> list[str]:
-    """What each style adds to names of files: of styles of one name, the later get numbers."""
+def _mark(source: Path, style: Path, settings: str) -> str:
+    made_of = [*map(os.path.realpath, (source, style)), settings]
+    return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _pair_with_targets(
+    sources: Iterable[Path], out: Path, report: Report
+) -> list[tuple[Path, Path]]:
+    """Pair each picture with the file of its own name in ``out``, in a format that is written."""
+    pairs = []
+    for source in sources:
+        if source.is_dir():
+            found = _pictures_in(source, out, report)
+            pairs += [(path, out / path.relative_to(source)) for path in found]
+        else:
+            pairs.append((source, out / source.name))
+    return [(path, target.with_suffix(_written_suffix(target))) for path, target in pairs]
+
+
+def _written_suffix(path: Path) -> str:
+    if is_film(path):
+        return target_suffix(path)
+    return path.suffix if path.suffix.lower() in SAVE_SUFFIXES else ".png"
+
+
+def _read_mark(path: Path) -> str | None:
+    return read_film_mark(path) if is_film(path) else read_mark(path)
+
+
+def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
+    """List a folder without the results of an earlier run, if ``out`` is inside it."""
+    try:
+        pictures, unreadable = list_folder(folder, FILM_SUFFIXES)
+        written = out.resolve()
+        if folder.resolve() in written.parents:
+            pictures = [path for path in pictures if written not in path.resolve().parents]
+            if not pictures:
+                raise UserError(
+                    f"{folder} holds no pictures except those in {out}: name a folder of photos"
+                )
+    except UserError as error:
+        report(error)
+        return []
+    for path in unreadable:
+        report(UserError(refusal_by_suffix(path)))
+    return pictures
+
+
+def _distinct_names(styles: Sequence[Path]) -> list[str]:
+    """Return the part of a file name that tells each style from the others."""
     names: list[str] = []
     for style in styles:
         names.append(next(name for name in _numbered(style.stem) if name not in names))
     return names
+
+
+def _candidates(target: Path, style: str, always_named: bool) -> Iterator[Path]:
+    if not always_named:
+        yield target
+    yield from map(target.with_stem, _numbered(f"{target.stem}-{style}"))
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -126,102 +192,88 @@ def _numbered(name: str) -> Iterator[str]:
     yield from (f"{name}-{number}" for number in count(2))
 
 
-def _candidates(target: Path, style: str, several: bool) -> Iterator[Path]:
-    if not several:
-        yield target
-    yield from map(target.with_stem, _numbered(f"{target.stem}-{style}"))
+@dataclass
+class _FreeTargets:
+    """Finds files to write that no other job and no picture of the user's needs.
+
+    Args:
+        originals: the pictures that this run reads.
+        report: told about a job that would replace one of them.
+        taken: targets found so far.
+    """
+
+    originals: set[FileIdentity]
+    report: Report
+    taken: set[Path] = field(default_factory=set)
+
+    def first_free(self, source: Path, candidates: Iterator[Path], mark: str) -> Job | None:
+        """Return a job with the first free candidate, or None if it `refuses` that."""
+        target = next(path for path in candidates if self._is_free(path, mark))
+        job = Job(source, target, mark)
+        if self.refuses(job):
+            return None
+        self.taken.add(target)
+        return job
+
+    def refuses(self, job: Job) -> bool:
+        """Report a job that would replace a picture that this run reads."""
+        if not self._is_original(job.target):
+            return False
+        self.report(
+            UserError(f"{job.source} stylized would replace the picture {job.target}: change -o")
+        )
+        return True
+
+    def _is_free(self, path: Path, mark: str) -> bool:
+        # An original is no reason for another name: the user should choose another folder.
+        return path not in self.taken and (
+            not path.exists() or self._is_original(path) or _read_mark(path) == mark
+        )
+
+    def _is_original(self, path: Path) -> bool:
+        return path.exists() and _identity(path) in self.originals
 
 
-def _may_be_replaced(job: Job, originals: set[tuple[int, int]]) -> bool:
-    """Whether the target was made by this job before; a picture of this run is no reason to take
-    another name, but to ask for another folder."""
-    return _identity(job.target) in originals or read_mark(job.target) == job.mark
+def _identities(paths: Iterable[Path]) -> set[FileIdentity]:
+    return {_identity(path) for path in paths if path.exists()}
 
 
-def _would_be_lost(
-    job: Job, originals: set[tuple[int, int]], report: Callable[[UserError], object]
-) -> bool:
-    if not job.target.exists() or _identity(job.target) not in originals:
-        return False
-    report(UserError(f"{job.source} stylized would replace the picture {job.target}: change -o"))
-    return True
-
-
-def _originals(sources: Iterable[Path]) -> set[tuple[int, int]]:
-    return {_identity(source) for source in sources if source.exists()}
-
-
-def _into_folder(
-    sources: Iterable[Path], out: Path, report: Callable[[UserError], object]
-) -> list[tuple[Path, Path]]:
-    pairs = []
-    for source in sources:
-        if not source.is_dir():
-            pairs.append((source, out / source.name))
-            continue
-        try:
-            paths, unreadable = list_folder(source)
-            paths = _not_from_before(paths, source, out)
-        except UserError as error:
-            report(error)
-            continue
-        pairs += [(path, out / path.relative_to(source)) for path in paths]
-        for path in unreadable:
-            report(UserError(refusal(path)))
-    return [
-        (path, target if target.suffix.lower() in SAVE_SUFFIXES else target.with_suffix(".png"))
-        for path, target in pairs
-    ]
-
-
-def _not_from_before(paths: list[Path], source: Path, out: Path) -> list[Path]:
-    """Leave out what an earlier run wrote, where ``out`` is a folder in ``source``."""
-    written = out.resolve()
-    if source.resolve() not in written.parents:
-        return paths
-    fresh = [path for path in paths if written not in path.resolve().parents]
-    if not fresh:
-        raise UserError(f"{source} holds no picture but those in {out}: name a folder of photos")
-    return fresh
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """What is the same for all names of a file."""
+def _identity(path: Path) -> FileIdentity:
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def stylize_files(
-    begin: Callable[[Image.Image], Fetch],
+    begin: Callable[[Image.Image], PendingPicture],
     jobs: Sequence[Job],
     size: int | None,
     at_once: int = 1,
 ) -> Iterator[UserError | None]:
-    """Stylize files one by one, while the next are read and those before are written.
+    """Stylize files one by one, while the next are read and earlier ones are written.
 
-    An interruption waits for what is being written for `LAST_WRITES_S` and leaves it then.
+    An interruption waits up to `LAST_WRITES_S` for what is being written.
 
     Args:
-        begin: begins a stylized picture, as `Stylizer.begin`.
-        jobs: as of `plan_files`.
-        size: px on the longer side to scale each photo to (None: as it is).
-        at_once: files to read at once, and as many to write.
+        begin: starts to stylize a picture, as `Stylizer.begin` does.
+        jobs: jobs from `plan_files`.
+        size: longer side in pixels to which each photo is scaled first; None to leave it.
+        at_once: number of files to read, and to write, at once.
 
     Yields:
-        For each job, in order: None once it is written, or what is wrong, naming the file.
+        For each job, in order: None once it is written, or the error, which names the file.
     """
     readers, writers = ThreadPoolExecutor(at_once), ThreadPoolExecutor(at_once)
     writing: deque[tuple[Job, Future[None]]] = deque()
     try:
-        photos = (readers.submit(_open, job.source, size) for job in jobs)
+        photos = (readers.submit(_read, job.source, size) for job in jobs)
         reading = deque(islice(photos, at_once))
         for job in jobs:
             photo = reading.popleft()
             reading.extend(islice(photos, 1))
-            stylized = _begun(begin, job, photo)
+            stylized = _begin(begin, job, photo)
             if len(writing) == at_once:
                 yield _outcome(*writing.popleft())
-            writing.append((job, writers.submit(_save, stylized, job)))
+            writing.append((job, writers.submit(_write, stylized, job)))
         while writing:
             yield _outcome(*writing.popleft())
     finally:
@@ -230,27 +282,27 @@ def stylize_files(
         writers.shutdown(wait=False, cancel_futures=True)
 
 
-def _open(source: Path, size: int | None) -> Image.Image:
+def _read(source: Path, size: int | None) -> Image.Image:
     photo = open_picture(source, note=log.warning)
     return photo if size is None else resize_picture(photo, size)
 
 
-def _begun(
-    begin: Callable[[Image.Image], Fetch], job: Job, photo: Future[Image.Image]
-) -> Fetch | UserError:
+def _begin(
+    begin: Callable[[Image.Image], PendingPicture], job: Job, photo: Future[Image.Image]
+) -> PendingPicture | UserError:
     try:
         opened = photo.result()
     except Exception as error:
-        return _told(error, job)
+        return _as_user_error(error, job)
     try:
         return begin(opened)
     except UserError as error:
         return UserError(f"{job.source}: {error}")
     except Exception as error:
-        return _told(error, job)
+        return _as_user_error(error, job)
 
 
-def _save(stylized: Fetch | UserError, job: Job) -> None:
+def _write(stylized: PendingPicture | UserError, job: Job) -> None:
     if isinstance(stylized, UserError):
         raise stylized
     save_picture(stylized(), job.target, mark=job.mark)
@@ -260,12 +312,12 @@ def _outcome(job: Job, writing: Future[None]) -> UserError | None:
     try:
         writing.result()
     except Exception as error:
-        return _told(error, job)
+        return _as_user_error(error, job)
     return None
 
 
-def _told(error: Exception, job: Job) -> UserError:
-    """The sentence for the user, where it is the user's to know."""
+def _as_user_error(error: Exception, job: Job) -> UserError:
+    """Return the sentence for the user; raise an error that is none of the user's business."""
     if isinstance(error, UserError):
         return error
     if short_of_memory(error):

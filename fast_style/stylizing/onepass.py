@@ -1,64 +1,159 @@
-"""An `ImageTransformer` on a GPU in one pass: everything from 8-bit levels to 8-bit levels."""
+"""A network on a GPU in one pass, from 8-bit levels to 8-bit levels."""
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from fast_style.devices import computes_in_bf16, usable_cores
+from fast_style.images import PendingPicture, start_download
 from fast_style.images.grain import tensor_grain, tiles_on
-from fast_style.networks.transformer import ImageTransformer, ToRGB, UpsampledConv
+from fast_style.networks import MARGIN
+from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
+from fast_style.networks.layers import ToRGB, UpsampledConv
+from fast_style.networks.transformer import ImageTransformer
+
+log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
+# Values in the first layer, reached at 67 megapixels. Some of PyTorch's GPU kernels count no
+# further.
+MOST_VALUES = 2**31 - 1
+
+# Pixels of pictures that get a graph. On larger ones the GPU works longer than the process takes to
+# launch it, and a graph would hold gigabytes.
+MOST_PIXELS_IN_GRAPH = 2**23
+
 
 class OnePass:
-    """Stylizes on a device, after the photo's `grain`.
+    """A network on a device, with the grain, and with kernels that do not change computed ahead.
 
     Neither method waits for the device, so that both can be recorded as CUDA graphs.
 
     Args:
-        network: not adjustable. It is moved to the device, for good.
+        network: a network that is not adjustable. It moves to the device for good.
         device: where to compute.
-        dtype: in which the network computes.
+        dtype: dtype in which the network computes.
     """
 
     def __init__(self, network: ImageTransformer, device: torch.device, dtype: torch.dtype) -> None:
         network.to(memory_format=torch.channels_last)
         self.network = network.to(device, dtype).requires_grad_(False)
+        self.device = device
         self.dtype = dtype
         self._tiles = tiles_on(device)
         _derive_kernels(self.network)
 
     def levels(self, levels: Tensor) -> Tensor:
-        """Stylize a photo of ``(H, W, 3)`` uint8.
-
-        Returns:
-            Of the same shape and kind.
-        """
+        """Stylize a photo of ``(H, W, 3)`` uint8 into a picture of the same shape and dtype."""
         photo = levels.permute(2, 0, 1).unsqueeze(0)
-        stylized = self._painted(photo.float()).float().mul_(255).round_()
+        stylized = self._paint(photo.float()).float().mul_(255).round_()
         rows = stylized.to(torch.uint8, memory_format=torch.channels_last)
         return rows[0].permute(1, 2, 0)
 
     def photos(self, photos: Tensor) -> Tensor:
-        """Stylize photos of ``(N, 3, H, W)`` in [0, 1], of any float type.
+        """Stylize float photos ``(N, 3, H, W)`` in [0, 1] into the same shape, in ``dtype``."""
+        return self._paint(photos.float() * 255)
 
-        Returns:
-            Of the same shape, in the dtype that computes.
-        """
-        return self._painted(photos.float() * 255)
-
-    def _painted(self, levels: Tensor) -> Tensor:
-        """Of float32 levels, which change."""
-        # Not in half precision, which has no room for the grain on a bright picture.
+    def _paint(self, levels: Tensor) -> Tensor:
+        """Paint float32 levels, which are overwritten."""
+        # Half precision has no room for the grain on a bright picture.
         levels += tensor_grain(self._tiles, 0, *levels.shape[-2:])
         photos = levels.clamp_(0, 255).div_(255)
         return self.network(photos.to(self.dtype, memory_format=torch.channels_last))
 
 
+class TorchEngine:
+    """Paints on a GPU; an engine as `fast_style.stylizing.engines.OnePassEngine` describes it.
+
+    Args:
+        one_pass: the network on its device.
+        graphs: records and replays CUDA graphs for sizes that come again; None to launch every
+            kernel each time.
+    """
+
+    def __init__(self, one_pass: OnePass, graphs: GraphCache | None) -> None:
+        self.one_pass = one_pass
+        self.graphs = graphs
+        self.precision = str(one_pass.dtype).removeprefix("torch.")
+        # A core reads and writes files more slowly than a GPU paints.
+        self.files_at_once = min(usable_cores(), 16)
+        self._pinned = one_pass.device.type == "cuda"
+
+    @classmethod
+    def on(cls, device: torch.device, network: ImageTransformer, exactly: bool) -> TorchEngine:
+        """Return an engine for a device.
+
+        Args:
+            device: a GPU.
+            network: a network that is not adjustable. It moves to the device for good.
+            exactly: compute in float32, even where the device multiplies bf16.
+        """
+        bf16 = not exactly and computes_in_bf16(device)
+        one_pass = OnePass(network, device, torch.bfloat16 if bf16 else torch.float32)
+        return cls(one_pass, GraphCache(CudaRecorder(device)) if device.type == "cuda" else None)
+
+    def start(self, photo: Image.Image) -> PendingPicture | None:
+        if not self._countable(1, *photo.size):
+            return None
+        levels = self._run(self.one_pass.levels, _to_levels(photo, self._pinned))
+        return None if levels is None else start_download(levels)
+
+    def paint_tensors(self, photos: Tensor) -> Tensor | None:
+        height, width = photos.shape[-2:]
+        if not self._countable(len(photos), width, height):
+            return None
+        return self._run(self.one_pass.photos, photos.detach())
+
+    def free_memory(self) -> None:
+        if self.graphs is not None:
+            self.graphs.clear()
+
+    def _countable(self, count: int, width: int, height: int) -> bool:
+        padded = (width + 2 * (MARGIN + 1)) * (height + 2 * (MARGIN + 1))
+        return count * self.one_pass.network.widths[0] * padded <= MOST_VALUES
+
+    def _run(self, paint: Callable[[Tensor], Tensor], given: Tensor) -> Tensor | None:
+        """Paint by a graph or, where that fails, kernel by kernel; None if memory is too short."""
+        graphs, pixels = self.graphs, given.numel() // 3
+        # Not inference_mode: callers could neither change its tensors nor learn from them.
+        with torch.no_grad():
+            if graphs is not None and pixels <= MOST_PIXELS_IN_GRAPH:
+                try:
+                    return graphs(paint, given)
+                except torch.OutOfMemoryError:
+                    self.free_memory()
+                except RuntimeError as error:
+                    reason = str(error).partition("\n")[0]
+                    log.warning("stylizing goes on without CUDA graphs, slower: %s", reason)
+                    self.graphs = None
+            try:
+                return paint(given.to(self.one_pass.device, non_blocking=self._pinned))
+            except torch.OutOfMemoryError:
+                self.free_memory()
+                return None
+
+
+def _to_levels(photo: Image.Image, pinned: bool) -> Tensor:
+    """Return ``(H, W, 3)`` uint8 on the CPU.
+
+    Nobody waits for a copy from pinned memory to CUDA. PyTorch keeps such memory for the next
+    picture, since it takes long to allocate.
+    """
+    levels = torch.empty((photo.height, photo.width, 3), dtype=torch.uint8, pin_memory=pinned)
+    levels.numpy()[:] = np.asarray(photo)
+    return levels
+
+
 def _derive_kernels(network: ImageTransformer) -> None:
-    """Derive the kernels of upsampling and of the last layer once, and not with each picture."""
+    """Compute the kernels of upsampling and of the last layer once, not for each picture."""
     for module in network.modules():
         if isinstance(module, UpsampledConv):
             kernel = module.transposed_kernel().contiguous(memory_format=torch.channels_last)

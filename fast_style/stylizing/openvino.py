@@ -1,7 +1,7 @@
-"""The image transformation network on a CPU: the same arithmetic as an OpenVINO graph.
+"""The image transformation network on a CPU, as an OpenVINO graph.
 
-OpenVINO computes it in a fraction of PyTorch's time and memory, and starts in a fraction of its
-time: nothing here needs PyTorch.
+OpenVINO computes the same numbers as PyTorch in a fraction of the time and memory, and starts in a
+fraction of the time: nothing here needs PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 from fast_style.images.grain import grain
-from fast_style.networks import MARGIN
+from fast_style.networks import MARGIN, Layer, Plan
+from fast_style.networks.plan import EPSILON, JOHNSON
 
 if TYPE_CHECKING:
     from openvino import Node
@@ -26,49 +27,58 @@ Array = NDArray[Any]
 _Key = tuple[tuple[int, int], np.dtype[Any], bool]  # height and width, dtype, exactly
 
 ROWS, COLUMNS = 2, 3  # axes of (N, C, H, W)
-EPSILON = 1e-5  # added to the variance by instance norm, as PyTorch does
 
-# OpenVINO's norm adds squares one by one in float32: more of them than this move the variance, by a
-# hundredth at 12 megapixels. Sums of rows, and then of those, do not.
+# OpenVINO's norm adds squares one by one in float32. Beyond this number of them the variance is
+# wrong: by a hundredth at 12 megapixels. Sums of rows, and then of those sums, stay right.
 LONGEST_SUM = 2**22
 
-# The largest of values in 8 bits, in deviations from the mean; larger ones are cut off.
+# The largest value in 8 bits, in standard deviations from the mean. Larger values are clipped.
 DEVIATIONS = 12
 
-# Where features are mostly near their mean and a few very far away, as of a drawing on white or of
-# stars in a night, neither 8 bits nor bf16 keep the picture. The kurtosis tells: it is 2 to 20 of
-# photos, 30 to 2000 of those.
+# Above this kurtosis a picture is computed in float32. Most of its features are near their mean and
+# a few very far away, as in a drawing on white or a night sky, which neither 8 bits nor bf16 keep.
+# Photos have 2 to 20, those pictures 30 to 2000.
 HEAVIEST_TAILS = 20
 
-WAIT_MS = 100  # at most, until Ctrl-C is heard
+WAIT_MS = 100  # the longest that Ctrl-C waits
 
 
 class CompiledTransformer:
-    """An ``ImageTransformer``'s weights, compiled for each size of picture that comes.
+    """A trained network, compiled for each size of picture that comes.
+
+    It is safe to share among threads, which take turns: one picture occupies all cores. Ctrl-C
+    interrupts a picture.
 
     Args:
-        weights: the network's state dict in float32.
-        exactly: compute in float32; else in bf16 where the CPU multiplies that, and most
-            convolutions behind the encoder in 8 bits, unless the picture is one that would suffer
-            (see `HEAVIEST_TAILS`). Statistics and the output are in float32 either way.
+        weights: the network's state dict in float32, not adjustable.
+        exactly: compute in float32. Otherwise compute in bf16 where the CPU multiplies it, and most
+            convolutions behind the encoder in 8 bits, except for pictures that would suffer (see
+            `HEAVIEST_TAILS`). Statistics and the output are in float32 either way.
+        plan: the network's layers, by default those of the paper.
 
-    Safe to share among threads, which take turns: one picture occupies all cores. Ctrl-C is heard
-    while a picture is computed.
+    Raises:
+        ValueError: if the weights are not those of the plan.
     """
 
     KEPT = 4  # compiled sizes
 
-    def __init__(self, weights: Mapping[str, Array], exactly: bool) -> None:
+    def __init__(self, weights: Mapping[str, Array], exactly: bool, plan: Plan = JOHNSON) -> None:
+        if {name: weight.shape for name, weight in weights.items()} != plan.tensor_shapes():
+            raise ValueError("the weights are not those of the planned network")
         self.weights = weights
         self.exactly = exactly
+        self.plan = plan
         self._compiled: dict[_Key, openvino.CompiledModel] = {}
         self._lock = threading.Lock()
 
     def __call__(self, photo: Array) -> Array:
-        """Stylize one photo, after its `grain`: ``(H, W, 3)`` uint8, or float32 in [0, 1].
+        """Stylize one photo with its `grain`.
+
+        Args:
+            photo: ``(H, W, 3)``, uint8 or float32 in [0, 1].
 
         Returns:
-            Of the same kind.
+            The stylized photo, of the same shape and dtype.
         """
         with self._lock:
             painted, tails = self._run(photo, self.exactly)
@@ -78,21 +88,21 @@ class CompiledTransformer:
 
     def _run(self, photo: Array, exactly: bool) -> tuple[Array, float]:
         """The stylized photo and the kurtosis of its features."""
-        model = self._for((photo.shape[:2], photo.dtype, exactly))
-        # A request of its own: one that was interrupted may be at work still.
+        model = self._model_for((photo.shape[:2], photo.dtype, exactly))
+        # Each run has its own request: one that was interrupted may still be at work.
         request = model.create_infer_request()
         request.start_async([photo[np.newaxis]])
         try:
             while not request.wait_for(WAIT_MS):
                 pass  # Python looks for signals here
-            request.wait()  # raises what went wrong
+            request.wait()  # raises the error of a failed run
         except BaseException:
             request.cancel()
             raise
         painted, tails = (request.get_output_tensor(number).data for number in range(2))
         return painted[0].copy(), tails.item()
 
-    def _for(self, key: _Key) -> openvino.CompiledModel:
+    def _model_for(self, key: _Key) -> openvino.CompiledModel:
         model = self._compiled.pop(key, None)
         if self._compiled:  # a model that waits keeps its weights, not its activations
             next(reversed(self._compiled.values())).release_memory()
@@ -100,7 +110,7 @@ class CompiledTransformer:
             size, dtype, exactly = key
             precision = "f32" if exactly or not computes_in_bf16() else "bf16"
             model = _core().compile_model(
-                build_graph(self.weights, *size, dtype, int8=not exactly),
+                build_graph(self.weights, *size, dtype, int8=not exactly, plan=self.plan),
                 "CPU",
                 {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
             )
@@ -117,8 +127,8 @@ def computes_in_bf16() -> bool:
 
 @cache
 def _core() -> openvino.Core:
-    """Never let go: OpenVINO gives a thread a stack for signal handlers, and takes the memory away
-    with the last core, from whichever thread that is. The next Ctrl-C would be a crash."""
+    """One core for the whole process. OpenVINO gives a thread a stack for signal handlers and frees
+    it with the last core, from whichever thread that is; the next Ctrl-C would crash."""
     return openvino.Core()
 
 
@@ -128,60 +138,127 @@ def build_graph(
     width: int,
     dtype: np.dtype[Any],
     int8: bool = False,
+    plan: Plan = JOHNSON,
 ) -> openvino.Model:
-    """The network for photos ``(1, height, width, 3)``, uint8 or float32 in [0, 1], which it gives
-    their `grain` first.
+    """The network as a graph, for photos ``(1, height, width, 3)`` of one size.
 
-    ``ImageTransformer`` has the description; `weights` are its state dict. The second output is the
-    kurtosis of the encoder's features: of each normalised channel the mean of fourth powers, and of
-    those the mean; 3 of what is normally distributed.
+    The graph adds the `grain` to the photo first. Its second output is the kurtosis of the
+    encoder's features: the mean fourth power of each normalized channel, averaged over channels. A
+    normal distribution has 3.
+
+    Args:
+        weights: the state dict of a network that is not adjustable.
+        height: of the photo, in px.
+        width: of the photo, in px.
+        dtype: of the photo and of the picture: uint8, or float32 in [0, 1].
+        int8: whether most convolutions behind the encoder multiply in 8 bits.
+        plan: the network's layers.
     """
-    photo = ops.parameter([1, height, width, 3], dtype)
+    graph = _Graph(weights, int8)
     levels = 255 if dtype == np.uint8 else 1
+    photo = ops.parameter([1, height, width, 3], dtype)
     x = ops.transpose(ops.convert(photo, "f32"), _axes(0, 3, 1, 2))
     x = ops.clamp(x + _constant(grain(0, height, width)) * _constant(levels / 255), 0, levels)
     x = _pad(x * _constant(2 / levels) - _constant(1), MARGIN, MARGIN, MARGIN, "reflect")
 
-    def norm(x: Node, name: str) -> Node:
-        return standardized(x) * per_channel(f"{name}.weight") + per_channel(f"{name}.bias")
-
-    def per_channel(name: str) -> Node:
-        return _constant(weights[name].reshape(1, -1, 1, 1))
-
-    def limit(name: str) -> float | None:
-        """Of what a norm and a ReLU give, in 8 bits."""
-        spread = DEVIATIONS * np.abs(weights[f"{name}.weight"])
-        return float((weights[f"{name}.bias"] + spread).max()) if int8 else None
-
-    for number, stride in enumerate((1, 2, 2)):
-        name = f"encoder.{number}"
-        x = _convolution(x, weights[f"{name}.0.weight"], stride)
-        if number == 2:
-            tails = _kurtosis(standardized(x))
-        x = ops.relu(norm(x, f"{name}.1"))
-    residual_blocks = sum(name.endswith("body.0.0.weight") for name in weights)
-    for number in range(residual_blocks):
-        body = f"residuals.{number}.body"
-        # Later blocks begin with sums, which have no such limit.
-        first = limit("encoder.2.1") if number == 0 else None
-        branch = _convolution(x, weights[f"{body}.0.0.weight"], limit=first)
-        branch = ops.relu(norm(branch, f"{body}.0.1"))
-        branch = _convolution(branch, weights[f"{body}.1.weight"], limit=limit(f"{body}.0.1"))
-        x = x + norm(branch, f"{body}.2")
-    for number in range(2):
-        name = f"decoder.{number}"
-        second = limit("decoder.0.1") if number else None
-        x = _upsampled_convolution(x, weights[f"{name}.0.weight"], second)
-        x = ops.relu(norm(x, f"{name}.1"))
-    margin = weights["to_rgb.weight"].shape[-1] // 2
+    for layer in plan.encoder:
+        convolved = graph.convolution(x, layer)
+        x = graph.norm(convolved, layer)
+    tails = _kurtosis(standardized(convolved))
+    # The encoder computes in float; the first block reads what a norm and a ReLU have bounded.
+    before: Layer | None = plan.encoder[-1]
+    for block in plan.residuals:
+        block_input = x
+        for layer in block:
+            x = graph.norm(graph.convolution(x, layer, before), layer)
+            before = layer
+        x = x + block_input
+        before = None  # a sum has no bound
+    for layer in plan.decoder:
+        x = graph.norm(graph.upsampled_convolution(x, layer, before), layer)
+        before = layer
+    margin = plan.to_rgb.margin
     x = _crop(x, height + 2 * margin, width + 2 * margin, MARGIN - margin)
-    x = _to_rgb(x, weights["to_rgb.weight"], limit("decoder.1.1")) + per_channel("to_rgb.bias")
+    x = ops.sigmoid(_crop(graph.to_rgb(x, plan.to_rgb, before), height, width))
 
-    x = ops.sigmoid(_crop(x, height, width))
     if dtype == np.uint8:
         x = ops.convert(ops.round(x * _constant(levels)), "u8")
     picture = ops.transpose(x, _axes(0, 2, 3, 1))
     return openvino.Model([ops.result(picture), ops.result(tails)], [photo])
+
+
+class _Graph:
+    """Nodes of a network's layers.
+
+    A layer's ``before`` is the layer whose norm and ReLU bound its input; without one it computes
+    in float. In 8 bits, features have 256 levels from 0 to their bound.
+    """
+
+    def __init__(self, weights: Mapping[str, Array], int8: bool) -> None:
+        self.weights = weights
+        self.int8 = int8
+
+    def convolution(self, x: Node, layer: Layer, before: Layer | None = None) -> Node:
+        x, kernel = _operands(x, self.weights[f"{layer.name}.weight"], self._bound(before))
+        if layer.margin:
+            x = _pad(x, layer.margin, layer.margin, layer.margin, "reflect")
+        return _convolution(x, kernel, layer.stride)
+
+    def upsampled_convolution(self, x: Node, layer: Layer, before: Layer | None) -> Node:
+        """One transposed convolution, as in ``UpsampledConv``: its kernel is the sum of four
+        shifts."""
+        flipped = self.weights[f"{layer.name}.weight"].transpose(1, 0, 2, 3)[..., ::-1, ::-1]
+        shifts = [
+            np.pad(flipped, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j)))
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+        x, kernel = _operands(x, np.sum(shifts, axis=0), self._bound(before), outputs_axis=1)
+        return ops.convolution_backprop_data(
+            _pad(x, 1, 1, 1, "edge"),
+            kernel,
+            strides=[2, 2],
+            pads_begin=[3, 3],
+            pads_end=[3, 3],
+            dilations=[1, 1],
+        )
+
+    def to_rgb(self, x: Node, layer: Layer, before: Layer | None) -> Node:
+        """The last convolution, as in ``ToRGB``, with an extra row or column where a side is odd.
+
+        Processors compute 16 channels at a time, and three would leave most idle. So each step
+        gives the 12 values of 2 x 2 pixels, by kernels with the 9 x 9 one in each of the four
+        corners of 10 x 10.
+        """
+        kernel = self.weights[f"{layer.name}.weight"]
+        outputs, inputs, size, _ = kernel.shape
+        corners = np.zeros((outputs, 2, 2, inputs, size + 1, size + 1), np.float32)
+        for i in (0, 1):
+            for j in (0, 1):
+                corners[:, i, j, :, i : i + size, j : j + size] = kernel
+        x, squares = _operands(
+            x, corners.reshape(-1, inputs, size + 1, size + 1), self._bound(before)
+        )
+        height, width = _size(x)
+        if height % 2 or width % 2:
+            x = _pad(x, 0, height % 2, width % 2, "edge")
+        x = ops.depth_to_space(_convolution(x, squares, stride=2), "depth_first", 2)
+        return x + self._per_channel(f"{layer.name}.bias")
+
+    def norm(self, x: Node, layer: Layer) -> Node:
+        """Instance norm with scale and shift, and the layer's activation."""
+        scale, shift = (self._per_channel(f"{layer.norm}.{part}") for part in ("weight", "bias"))
+        x = standardized(x) * scale + shift
+        return ops.relu(x) if layer.activation == "relu" else x
+
+    def _per_channel(self, name: str) -> Node:
+        return _constant(self.weights[name].reshape(1, -1, 1, 1))
+
+    def _bound(self, before: Layer | None) -> float | None:
+        if before is None or not self.int8:
+            return None
+        spread = DEVIATIONS * np.abs(self.weights[f"{before.norm}.weight"])
+        return float((self.weights[f"{before.norm}.bias"] + spread).max())
 
 
 def standardized(x: Node) -> Node:
@@ -190,7 +267,7 @@ def standardized(x: Node) -> Node:
     height, width = _size(x)
     if height * width <= LONGEST_SUM:
         return ops.mvn(x, axes, True, EPSILON, "inside_sqrt")
-    x = ops.mvn(x, axes, False, EPSILON, "inside_sqrt")  # less its mean
+    x = ops.mvn(x, axes, False, EPSILON, "inside_sqrt")  # subtracts the mean alone
     return x / ops.sqrt(_mean(x * x, ROWS, COLUMNS) + _constant(EPSILON))
 
 
@@ -200,74 +277,34 @@ def _kurtosis(standardized: Node) -> Node:
 
 
 def _mean(x: Node, *axes: int) -> Node:
-    """One axis after the other, see `LONGEST_SUM`."""
+    """The mean, one axis after the other, see `LONGEST_SUM`."""
     for axis in reversed(axes):
         x = ops.reduce_mean(x, _axes(axis), True)
     return x
 
 
-def _convolution(x: Node, kernel: Array, stride: int = 1, limit: float | None = None) -> Node:
-    margin = kernel.shape[-1] // 2
-    x, weights = _operands(x, kernel, limit)
-    return _valid_convolution(_pad(x, margin, margin, margin, "reflect"), weights, stride)
-
-
-def _upsampled_convolution(x: Node, kernel: Array, limit: float | None) -> Node:
-    """``UpsampledConv``: one transposed convolution, whose kernel is the sum of four shifts."""
-    flipped = kernel.transpose(1, 0, 2, 3)[..., ::-1, ::-1]
-    shifts = [
-        np.pad(flipped, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j))) for i in (0, 1) for j in (0, 1)
-    ]
-    x, weights = _operands(x, np.sum(shifts, axis=0), limit, outputs_axis=1)
-    return ops.convolution_backprop_data(
-        _pad(x, 1, 1, 1, "edge"),
-        weights,
-        strides=[2, 2],
-        pads_begin=[3, 3],
-        pads_end=[3, 3],
-        dilations=[1, 1],
-    )
-
-
-def _to_rgb(x: Node, kernel: Array, limit: float | None) -> Node:
-    """The last convolution, with an extra row or column where there are odd ones.
-
-    Processors compute 16 channels at a time, and three would leave most idle: so each step gives
-    the 12 values of 2 x 2 pixels, by kernels with the 9 x 9 one in the four corners of 10 x 10.
-    """
-    outputs, inputs, size, _ = kernel.shape
-    corners = np.zeros((outputs, 2, 2, inputs, size + 1, size + 1), np.float32)
-    for i in (0, 1):
-        for j in (0, 1):
-            corners[:, i, j, :, i : i + size, j : j + size] = kernel
-    x, weights = _operands(x, corners.reshape(-1, inputs, size + 1, size + 1), limit)
-    height, width = _size(x)
-    if height % 2 or width % 2:
-        x = _pad(x, 0, height % 2, width % 2, "edge")
-    return ops.depth_to_space(_valid_convolution(x, weights, stride=2), "depth_first", 2)
-
-
 def _operands(
-    x: Node, kernel: Array, limit: float | None, outputs_axis: int = 0
+    x: Node, kernel: Array, bound: float | None, outputs_axis: int = 0
 ) -> tuple[Node, Node]:
-    """What a convolution multiplies; with a limit, both in 8 bits: features in 256 levels from 0 to
-    that, kernels in 255 around 0, each output's own.
+    """The features and kernel of a convolution, both rounded to 8 bits where there is a bound.
 
-    OpenVINO knows such roundings for what they are, and multiplies integers.
+    Features get 256 levels from 0 to the bound, and kernels 255 around 0, scaled for each output.
+    OpenVINO recognizes these roundings and multiplies integers.
     """
     weights = _constant(kernel)
-    if limit is None:
+    if bound is None:
         return x, weights
     inputs = tuple(axis for axis in range(kernel.ndim) if axis != outputs_axis)
     largest = np.abs(kernel).max(axis=inputs, keepdims=True).clip(1e-12)
-    ends = _constant(np.zeros((1, 1, 1, 1))), _constant(np.full((1, 1, 1, 1), max(limit, 1e-12)))
+    ends = _constant(np.zeros((1, 1, 1, 1))), _constant(np.full((1, 1, 1, 1), max(bound, 1e-12)))
     x = ops.fake_quantize(x, *ends, *ends, 256)
     ends = _constant(-largest), _constant(largest)
     return x, ops.fake_quantize(weights, *ends, *ends, 255)
 
 
-def _valid_convolution(x: Node, weights: Node, stride: int) -> Node:
-    return ops.convolution(x, weights, [stride, stride], [0, 0], [0, 0], [1, 1])
+def _convolution(x: Node, kernel: Node, stride: int) -> Node:
+    """Without padding."""
+    return ops.convolution(x, kernel, [stride, stride], [0, 0], [0, 0], [1, 1])
 
 
 def _pad(x: Node, before: int, below: int, right: int, mode: str) -> Node:

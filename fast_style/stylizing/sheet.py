@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fast_style.checkpoint import find_style, read_style
 from fast_style.errors import UserError
-from fast_style.images.pictures import check_writable, open_picture, resize_picture, save_picture
+from fast_style.images import check_writable, open_picture, resize_picture, save_picture
 from fast_style.stylizing.stylizer import Stylizer
 
 log = logging.getLogger(__name__)

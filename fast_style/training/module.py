@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fast_style.losses import PerceptualLoss, stability_loss
+from fast_style.losses import PerceptualLoss
 from fast_style.networks.cuda_graphs import Graphed, Recorder
 from fast_style.networks.transformer import ImageTransformer
 
@@ -198,12 +198,13 @@ class StyleTransfer(pl.LightningModule):
         stylized = self.network(photos, given, TRAINING_MARGIN)
         losses = self.loss(stylized, photos, chosen)
         objective = losses["total"]
-        if self.loss.stability_weight:
+        if self.loss.pair_terms:
             # Of one photo in each step: another pass of the network for each photo is slow.
             here = stylized[:1].index_select(2, rows).index_select(3, columns)
             again = self.network(moved, given, TRAINING_MARGIN)
-            losses["stability"] = stability_loss(here, again)
-            objective = objective + self.loss.stability_weight * losses["stability"]
+            of_pair = self.loss.compare_pair(here, again)
+            objective = objective + self.loss.weighted_sum(of_pair)
+            losses |= of_pair
         return losses | {"objective": objective}
 
     def whole_step(self, full: bool, optimizer: Optimizer, *inputs: Tensor) -> dict[str, Tensor]:

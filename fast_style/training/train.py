@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import time
@@ -18,30 +17,25 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch.optim import Optimizer
 
 from fast_style.checkpoint import load_style
-from fast_style.config import runs, settings
+from fast_style.config import resume, run_folder, settings
+from fast_style.config.classes import check_arguments
+from fast_style.config.paths import buildable, literal
 from fast_style.devices import tune_for
 from fast_style.errors import UserError
-from fast_style.files import replace_file
-from fast_style.images.pictures import open_picture, resize_picture, to_tensor
+from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.networks import at_strength
 from fast_style.networks.cuda_graphs import CudaRecorder
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.shell import quote, readable
-from fast_style.training.callbacks import (
-    ExportNetwork,
-    KeepIfALoaderDies,
-    KeepRun,
-    KeepSettings,
-    ValidationPictures,
-    is_of_a_loader,
-)
+from fast_style.training.exports import ExportNetwork, ValidationPictures
 from fast_style.training.module import StyleTransfer
+from fast_style.training.resuming import DescribeRun, KeepOptimizerSettings, SaveAtomically
+from fast_style.training.stopping import SaveIfALoaderDies, loader_died
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +50,6 @@ class TrainingResult:
     steps: int
     seconds: float
     is_global_zero: bool
-
-
-class WriteBeside(TorchCheckpointIO):
-    """Writes a checkpoint beside its place. Lightning stages it in /tmp, often another disk: a full
-    one would cut a good checkpoint off."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        replace_file(Path(path), content.getvalue())
 
 
 def why_not_recorded(trainer: pl.Trainer, wanted: bool) -> str | None:
@@ -101,7 +83,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
         UserError: for whatever the user got wrong, before anything slow starts.
     """
     settings.check(cfg)
-    settings.check_arguments(cfg)
+    check_arguments(cfg)
     _check_device(cfg)
     output_dir = Path(cfg.output_dir)
     painting = to_tensor(resize_picture(_open_painting(cfg.style.image), cfg.style.size)).unsqueeze(
@@ -118,7 +100,7 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     pl.seed_everything(cfg.seed, verbose=False)
-    parts = runs.buildable(cfg)
+    parts = buildable(cfg)
     log.info("looking for photos")
     data = instantiate(parts.data)
     network = instantiate(parts.model)
@@ -129,34 +111,34 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     if cfg.ckpt_path is not None:
         checkpoint = _check_resumable(cfg, network, optimizer(network.parameters()))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        runs.check_folder(cfg)
-        runs.check_room(output_dir, network)
+        run_folder.check_folder(cfg)
+        run_folder.check_disk_space(output_dir, network)
     log.info("measuring the style of the painting")
     loss = instantiate(parts.loss)
-    loss.measure_style(painting)
+    loss.set_style_image(painting)
     module = StyleTransfer(network, loss, optimizer, cfg.seed)
 
     recipe = _recipe(cfg)
     name = str(cfg.style.name)
     export = ExportNetwork(output_dir / f"{name}.safetensors", readable(name), recipe)
-    keep = KeepRun(runs.remember(cfg))
+    keep = DescribeRun(resume.describe_run(cfg))
     logger = _make_logger(parts.get("logger"), output_dir, checkpoint)
     trainer = instantiate(
         parts.trainer,
         logger=logger or False,
-        plugins=[WriteBeside()],
+        plugins=[SaveAtomically()],
         callbacks=[
-            KeepSettings(),
+            KeepOptimizerSettings(),
             *filter(None, instantiate(parts.callbacks, _convert_="all").values()),
             ValidationPictures(painting),
             export,
             keep,
-            KeepIfALoaderDies(output_dir / runs.LAST, export),
+            SaveIfALoaderDies(output_dir / run_folder.LAST, export),
         ],
     )
     if trainer.is_global_zero:
         if cfg.get("overwrite", False) and checkpoint is None:
-            runs.clear(output_dir)
+            run_folder.clear_earlier_run(output_dir)
         if begin is not None:
             begin()
         if isinstance(logger, TensorBoardLogger):
@@ -180,20 +162,20 @@ def train(cfg: DictConfig, begin: Callable[[], None] | None = None) -> TrainingR
     with warnings.catch_warnings():
         # Lightning's advice: more loader processes, and a length for a loader that has no end.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
-        ckpt_path = runs.literal(cfg.ckpt_path) if cfg.ckpt_path is not None else None
+        ckpt_path = literal(cfg.ckpt_path) if cfg.ckpt_path is not None else None
         try:
             trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as error:  # so Lightning ends at the second Ctrl-C
             raise KeyboardInterrupt from error
         except RuntimeError as error:
-            if not is_of_a_loader(error):
+            if not loader_died(error):
                 raise
             raise UserError(
                 f"a process that loads photos died ({str(error).splitlines()[0]}), often for want "
-                f"of memory: go on with ckpt_path={quote(str(output_dir / runs.LAST))} and fewer "
-                "data.workers"
+                f"of memory: go on with ckpt_path={quote(str(output_dir / run_folder.LAST))} and "
+                "fewer data.workers"
             ) from error
-    last = output_dir / runs.LAST
+    last = output_dir / run_folder.LAST
     keep.known["ended"] = True
     trainer.save_checkpoint(last)
     losses = {
@@ -248,7 +230,7 @@ def _make_logger(cfg: DictConfig | None, folder: Path, checkpoint: dict[str, Any
     logger = instantiate(cfg)
     if isinstance(logger, TensorBoardLogger):
         options: dict[str, Any] = {}
-        if checkpoint is not None and not checkpoint.get(runs.KNOWN, {}).get("ended", False):
+        if checkpoint is not None and not checkpoint.get(resume.RUN_KEY, {}).get("ended", False):
             options["purge_step"] = int(checkpoint["global_step"])
         if readable(str(folder)) != str(folder) and Path(str(logger.save_dir)) == folder:
             # TensorBoard knows only names that are text: give it the folder by its number.
@@ -281,7 +263,7 @@ def _without_folders(recipe: Any) -> Any:
 
 
 def _open_painting(image: str) -> Image.Image:
-    path = Path(runs.literal(image))
+    path = Path(literal(image))
     if not path.exists():
         raise UserError(
             f"the painting {image} does not exist: put it there, or name another with style=FILE"
@@ -311,7 +293,7 @@ def _check_resumable(
 ) -> dict[str, Any]:
     """Read the checkpoint once ahead of the trainer, which would answer with a traceback."""
     ckpt_path = cfg.ckpt_path
-    found = runs.read_checkpoint(ckpt_path)
+    found = resume.read_checkpoint(ckpt_path)
     shapes = {f"network.{name}": tensor.shape for name, tensor in network.state_dict().items()}
     if {name: tensor.shape for name, tensor in found["state_dict"].items()} != shapes:
         raise UserError(
@@ -324,5 +306,5 @@ def _check_resumable(
             f"ckpt_path={ckpt_path} was trained by another optimizer: resume with the one that the "
             "run began with, as optimizer=adam"
         )
-    runs.check_same_run(cfg, found)
+    resume.check_same_run(cfg, found)
     return found

@@ -1,213 +1,9 @@
-"""What `kernels` launches, in Triton's language. Triton takes long to import: import this late.
-
-Pictures lie in channels_last, a pixel's channels side by side. A program works on tiles of BLOCK_P
-pixels, counted row by row, and BLOCK_C channels; its three indices say which part of the picture,
-which channels and which sample. Offsets that count values take 64 bits; those that count a
-picture's pixels fit into 32. No program adds to what another wrote, so that the same input gives
-the same bits.
-
-Names in capitals are known when a kernel is compiled. Sizes are not (``do_not_specialize``), so
-that one compiled kernel serves pictures of all sizes.
-"""
+"""Triton kernels of `norm`, see `triton_tiles`."""
 
 import triton
 import triton.language as tl
 
-SIZES = [
-    "samples",
-    "height",
-    "width",
-    "pixels",
-    "tiles",
-    "chunks",
-    "sample_step",
-    "row_step",
-]
-
-
-@triton.jit
-def _mirrored(outside, side, MARGIN: tl.constexpr, SKIPPED: tl.constexpr):
-    """The row or column of a picture that a row or column of the padded picture repeats."""
-    inside = outside - MARGIN
-    inside = tl.where(inside < 0, SKIPPED - 1 - inside, inside)
-    return tl.where(inside >= side, 2 * side - 1 - SKIPPED - inside, inside)
-
-
-@triton.jit
-def _values(pixels, channels, PITCH: tl.constexpr):
-    """Where the values of pixels lie that have PITCH channels."""
-    return pixels.to(tl.int64)[:, None] * PITCH + channels[None, :]
-
-
-@triton.jit
-def _across(
-    gradient,
-    rows,
-    columns,
-    channels,
-    inside,
-    width,
-    near_sides,
-    PITCH: tl.constexpr,
-    MARGIN: tl.constexpr,
-    SKIPPED: tl.constexpr,
-):
-    """Gradients at these rows of the padded picture, summed over the columns that repeat each of
-    the picture's columns."""
-    wide = width + 2 * MARGIN
-    starts = rows * wide
-    at = _values(starts + columns + MARGIN, channels, PITCH)
-    if near_sides:
-        # All loads ahead of the first use: they wait for memory together.
-        middle = tl.load(gradient + at, mask=inside, other=0.0)
-        left = MARGIN - 1 + SKIPPED - columns
-        there = inside & ((left >= 0) & (left < MARGIN))[:, None]
-        on_left = tl.load(gradient + _values(starts + left, channels, PITCH), mask=there, other=0.0)
-        right = MARGIN + 2 * width - 1 - SKIPPED - columns
-        there = inside & ((right >= width + MARGIN) & (right < wide))[:, None]
-        on_right = tl.load(
-            gradient + _values(starts + right, channels, PITCH), mask=there, other=0.0
-        )
-        total = middle.to(tl.float32) + on_left.to(tl.float32) + on_right.to(tl.float32)
-    else:
-        total = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
-    return total
-
-
-@triton.jit
-def _folded(
-    gradient,
-    first,
-    pixels,
-    channels,
-    inside,
-    height,
-    width,
-    BLOCK_P: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    PITCH: tl.constexpr,
-    MARGIN: tl.constexpr,
-    SKIPPED: tl.constexpr,
-):
-    """Gradients of the padded picture, summed over the pixels that repeat each of the picture's:
-    up to three rows and three columns of them.
-
-    Most tiles are far from the top and the bottom, and in large pictures from the sides as well:
-    they read one gradient for each pixel.
-    """
-    if MARGIN == 0:
-        at = _values(pixels, channels, PITCH)
-        total = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
-    else:
-        last = tl.minimum(first + BLOCK_P, height * width) - 1
-        near_sides = (
-            (first // width != last // width)
-            | (first % width < MARGIN + SKIPPED)
-            | (last % width >= width - MARGIN - SKIPPED)
-        )
-        near_top = first // width < MARGIN + SKIPPED
-        near_bottom = last // width >= height - MARGIN - SKIPPED
-        rows = pixels // width
-        columns = pixels % width
-        total = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
-        for side in range(tl.where(near_top, -1, 0), tl.where(near_bottom, 2, 1)):
-            # Rows of the margin above, of the picture itself, and of the margin below.
-            line = rows + MARGIN
-            line = tl.where(side < 0, MARGIN - 1 + SKIPPED - rows, line)
-            line = tl.where(side > 0, MARGIN + 2 * height - 1 - SKIPPED - rows, line)
-            start = tl.where(side < 0, 0, tl.where(side > 0, height + MARGIN, MARGIN))
-            stop = start + tl.where(side == 0, height, MARGIN)
-            there = (line >= start) & (line < stop)
-            total += _across(
-                gradient,
-                line,
-                columns,
-                channels,
-                inside & there[:, None],
-                width,
-                near_sides,
-                PITCH,
-                MARGIN,
-                SKIPPED,
-            )
-    return total
-
-
-@triton.jit(do_not_specialize=SIZES)
-def pad(
-    x,
-    out,
-    height,
-    width,
-    sample_step,
-    row_step,
-    column_step,
-    channel_step,
-    UNIT: tl.constexpr,
-    FILLED: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    MARGIN: tl.constexpr,
-    SKIPPED: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
-    """The padded picture's CHANNELS, of which ``x`` has the first FILLED. Steps from sample to
-    sample, row to row and column to column count UNIT values each."""
-    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    sample = tl.program_id(2).to(tl.int64)
-    wide = width + 2 * MARGIN
-    area = (height + 2 * MARGIN) * wide
-    pixels = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-    rows = _mirrored(pixels // wide, height, MARGIN, SKIPPED).to(tl.int64)
-    columns = _mirrored(pixels % wide, width, MARGIN, SKIPPED).to(tl.int64)
-    at = (sample * sample_step + rows * row_step + columns * column_step) * UNIT
-    inside = (pixels < area)[:, None]
-    value = tl.load(
-        x + (at[:, None] + channels[None, :].to(tl.int64) * channel_step),
-        mask=inside & (channels < FILLED)[None, :],
-        other=0.0,
-    )
-    there = _values(sample * area + pixels, channels, CHANNELS)
-    tl.store(out + there, value, mask=inside & (channels < CHANNELS)[None, :])
-
-
-@triton.jit(do_not_specialize=SIZES)
-def unpad(
-    gradient,
-    out,
-    height,
-    width,
-    PITCH: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    MARGIN: tl.constexpr,
-    SKIPPED: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
-    """The gradient of what was padded, the first CHANNELS of PITCH."""
-    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    sample = tl.program_id(2).to(tl.int64)
-    area = height * width
-    first = tl.program_id(0) * BLOCK_P
-    pixels = first + tl.arange(0, BLOCK_P)
-    inside = (pixels < area)[:, None] & (channels < CHANNELS)[None, :]
-    padded_area = (height + 2 * MARGIN) * (width + 2 * MARGIN)
-    total = _folded(
-        gradient + sample * padded_area * PITCH,
-        first,
-        pixels,
-        channels,
-        inside,
-        height,
-        width,
-        BLOCK_P,
-        BLOCK_C,
-        PITCH,
-        MARGIN,
-        SKIPPED,
-    )
-    at = _values(sample * area + pixels, channels, CHANNELS)
-    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+from fast_style.networks.kernels.triton_tiles import SIZES, folded, mirrored, values_at
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -222,10 +18,10 @@ def moments(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Mean, and sum of squared deviations from it, of each chunk of so many tiles.
+    """Mean of each chunk of tiles, and the sum of squared deviations from it.
 
-    Each place in the tile keeps moments of its own (Welford 1962) from tile to tile; they are
-    merged at the end (Chan, Golub and LeVeque 1983).
+    Each place in the tile keeps its own moments (Welford 1962) from tile to tile. They are merged
+    at the end (Chan, Golub and LeVeque 1983).
     """
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     chunk = tl.program_id(0)
@@ -238,7 +34,7 @@ def moments(
     for tile in range(tiles):
         place = places + tile * BLOCK_P
         inside = (place < pixels)[:, None] & known
-        at = _values(place, channels, CHANNELS)
+        at = values_at(place, channels, CHANNELS)
         value = tl.load(start + at, mask=inside, other=0.0).to(tl.float32)
         difference = tl.where(inside, value - mean, 0.0)
         mean += difference * (1.0 / (tile + 1))
@@ -247,7 +43,7 @@ def moments(
     count = met.to(tl.float32)[:, None]
     all_met = tl.sum(count)
     total = tl.sum(mean * count, 0) / all_met
-    # Again from there: a sum of large means has lost digits that their differences still have.
+    # Add the mean difference: a sum of large means has lost digits that their differences keep.
     total += tl.sum((mean - total[None, :]) * count, 0) / all_met
     deviation = mean - total[None, :]
     square = tl.sum(square + count * deviation * deviation, 0)
@@ -271,7 +67,7 @@ def merge_moments(
     BLOCK_C: tl.constexpr,
     CHUNKS: tl.constexpr,
 ):
-    """Means of all chunks together, and the inverse of standard deviations."""
+    """Merge the moments of all chunks into means and inverse standard deviations."""
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     sample = tl.program_id(2)
     chunk = tl.arange(0, CHUNKS)
@@ -314,7 +110,7 @@ def normalize(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Scaled and shifted, then ReLU or a skip, then padded. Steps in ``skip`` count pixels."""
+    """Normalize, add a ReLU or a skip, and pad. Steps in ``skip`` count pixels."""
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
     sample = tl.program_id(2)
@@ -331,20 +127,20 @@ def normalize(
         skip += sample * sample_step * CHANNELS
     first = tl.program_id(0) * tiles * BLOCK_P
     for tile in range(tiles):
-        # Backwards: the last that `moments` read is still in the cache.
+        # Go backwards: the last tile that `moments` read is still in the cache.
         pixels = first + (tiles - 1 - tile) * BLOCK_P + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        rows = _mirrored(pixels // wide, height, MARGIN, SKIPPED)
-        columns = _mirrored(pixels % wide, width, MARGIN, SKIPPED)
-        at = _values(rows * width + columns, channels, CHANNELS)
+        rows = mirrored(pixels // wide, height, MARGIN, SKIPPED)
+        columns = mirrored(pixels % wide, width, MARGIN, SKIPPED)
+        at = values_at(rows * width + columns, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
         value = (value - mean[None, :]) * scale[None, :] + shift[None, :]
         if RELU:
             value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
         if skip is not None:
-            at = _values(rows * row_step + columns, channels, CHANNELS)
+            at = values_at(rows * row_step + columns, channels, CHANNELS)
             value += tl.load(skip + at, mask=inside, other=0.0).to(tl.float32)
-        at = _values(pixels, channels, CHANNELS)
+        at = values_at(pixels, channels, CHANNELS)
         tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
 
 
@@ -368,7 +164,7 @@ def gradient_sums(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Sums over each chunk of the gradient, and of the gradient times the normalized value."""
+    """Sum the gradient, and the gradient times the normalized value, over each chunk."""
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
     chunk = tl.program_id(0)
@@ -387,9 +183,9 @@ def gradient_sums(
         first = (chunk * tiles + tile) * BLOCK_P
         pixels = first + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        at = _values(pixels, channels, CHANNELS)
+        at = values_at(pixels, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0)
-        total = _folded(
+        total = folded(
             gradient,
             first,
             pixels,
@@ -408,7 +204,7 @@ def gradient_sums(
             total = tl.where(deviation * scale[None, :] + shift[None, :] > 0, total, 0.0)
         plain += total
         weighted += total * deviation
-    # Anew: kept through the loop, it would take registers that the loop needs.
+    # Load it again: kept through the loop, it would take registers that the loop needs.
     inverse = tl.load(statistics + (samples + sample) * CHANNELS + channels, mask=known, other=0.0)
     at = (sample * chunks + chunk) * CHANNELS + channels
     tl.store(partials + at, tl.sum(plain, 0), mask=known)
@@ -426,7 +222,7 @@ def merge_sums(
     BLOCK_C: tl.constexpr,
     CHUNKS: tl.constexpr,
 ):
-    """Both sums over all chunks of each sample and, behind the last sample, over all samples."""
+    """Merge both sums over the chunks of each sample and, after the last one, over all samples."""
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     sample = tl.program_id(2)
     first = tl.where(sample < samples, sample * chunks, 0)
@@ -469,7 +265,7 @@ def normalize_backward(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Gradients of what was normalized and of the skip. Steps in ``skip_out`` count pixels."""
+    """The gradients of the norm's input and of the skip. Steps in ``skip_out`` count pixels."""
     channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channels < CHANNELS
     sample = tl.program_id(2)
@@ -490,13 +286,13 @@ def normalize_backward(
     if skip_out is not None:
         skip_out += sample * sample_step * CHANNELS
     for tile in range(tiles):
-        # Backwards, as in `normalize`.
+        # Go backwards, as in `normalize`.
         first = ((tl.program_id(0) + 1) * tiles - 1 - tile) * BLOCK_P
         pixels = first + tl.arange(0, BLOCK_P)
         inside = (pixels < area)[:, None] & known[None, :]
-        at = _values(pixels, channels, CHANNELS)
+        at = values_at(pixels, channels, CHANNELS)
         value = tl.load(x + at, mask=inside, other=0.0)
-        total = _folded(
+        total = folded(
             gradient,
             first,
             pixels,
@@ -516,36 +312,5 @@ def normalize_backward(
         change = scale[None, :] * (total - plain[None, :] - deviation * weighted[None, :])
         tl.store(out + at, change.to(out.dtype.element_ty), mask=inside)
         if skip_out is not None:
-            at = _values(pixels // width * row_step + pixels % width, channels, CHANNELS)
+            at = values_at(pixels // width * row_step + pixels % width, channels, CHANNELS)
             tl.store(skip_out + at, total.to(skip_out.dtype.element_ty), mask=inside)
-
-
-@triton.jit(do_not_specialize=SIZES)
-def biased_relu(
-    x,
-    bias,
-    values,
-    inner,
-    CHANNELS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """In place. A channel's values lie ``inner`` by ``inner`` together."""
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    places = tl.arange(0, BLOCK)
-    inside = places < values - start
-    channels = ((start % (inner * CHANNELS)).to(tl.int32) + places) // inner % CHANNELS
-    value = tl.load(x + start + places, mask=inside, other=0.0).to(tl.float32)
-    value += tl.load(bias + channels, mask=inside, other=0.0).to(tl.float32)
-    value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    tl.store(x + start + places, value.to(x.dtype.element_ty), mask=inside)
-
-
-@triton.jit(do_not_specialize=SIZES)
-def relu_backward(gradient, out, result, values, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    places = tl.arange(0, BLOCK)
-    inside = places < values - start
-    value = tl.load(out + start + places, mask=inside, other=0.0)
-    change = tl.load(gradient + start + places, mask=inside, other=0.0)
-    change = tl.where(value > 0, change, 0.0)
-    tl.store(result + start + places, change, mask=inside)

@@ -1,0 +1,99 @@
+"""Options that several commands share, and the examples below their help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fast_style.shell import program
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+SEED = click.IntRange(0, 2**32 - 1)
+MAX_SIDE = 20_000  # px
+
+
+def examples(*lines: str) -> str:
+    """A help page's last paragraph: example command lines, as the user calls this program.
+
+    Args:
+        lines: commands without ``fast-style``; what follows ``#`` explains one.
+    """
+    # After \b, click keeps the line breaks of a paragraph.
+    return "\n".join(["\b", "Examples:", *(f"  {program()} {line}" for line in lines)])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers. It refuses ``nan``, which no comparison would catch, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+def device_option(command: Command) -> Command:
+    """Add ``--device``."""
+    option = click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="Device to compute on: auto (a GPU if there is one), cpu or cuda:0.",
+    )
+    return option(command)
+
+
+def seed_option(help: str) -> Callable[[Command], Command]:
+    """``--seed``, 0 by default."""
+    return click.option("--seed", type=SEED, default=0, show_default=True, help=help)
+
+
+def out_option(default: str, help: str) -> Callable[[Command], Command]:
+    """``-o`` or ``--out``."""
+    return click.option(
+        "-o", "--out", type=FILE, default=Path(default), show_default=True, help=help
+    )
+
+
+def size_option(
+    help: str, default: int | None = None, minimum: int = 16
+) -> Callable[[Command], Command]:
+    """``--size`` in pixels, from ``minimum`` to `MAX_SIDE`."""
+    return click.option(
+        "--size",
+        type=click.IntRange(minimum, MAX_SIDE),
+        default=default,
+        show_default=default is not None,
+        help=help,
+    )
+
+
+def styles_option(help: str, required: bool = False) -> Callable[[Command], Command]:
+    """``--style``, which may be repeated; the command receives ``styles``."""
+    return click.option(
+        "--style",
+        "styles",
+        type=_Style(),
+        required=required,
+        multiple=True,
+        metavar="STYLE",
+        help=help,
+    )
+
+
+class _Style(click.types.StringParamType):
+    """The name or file of a trained style."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        from fast_style.checkpoint import shipped_styles
+
+        return f"Choose {', '.join(shipped_styles())}, or a .safetensors of your own."

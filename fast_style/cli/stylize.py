@@ -1,0 +1,160 @@
+"""``fast-style stylize``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from fast_style.cli.interrupts import exit_at_ctrl_c
+from fast_style.cli.options import (
+    FILE,
+    FiniteRange,
+    device_option,
+    examples,
+    out_option,
+    size_option,
+    styles_option,
+)
+from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
+from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
+from fast_style.errors import UserError
+
+
+@click.command(
+    epilog=examples(
+        "stylize photo.jpg --style starry-night",
+        "stylize photo.jpg --style wave --strength 0.5 -o half.png",
+        "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
+        "stylize clip.mp4 --style wave --size 640 -o out.mp4",
+    )
+)
+@click.argument("pictures", nargs=-1, required=True, type=FILE)
+@styles_option(
+    "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be repeated.",
+    required=True,
+)
+@out_option("stylized", "Folder to write to; for a single picture or film also a file.")
+@click.option(
+    "--strength",
+    type=FiniteRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="How much of the style to apply, from 0 (the photo itself) to 1.",
+)
+@size_option(
+    "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
+    "strokes."
+)
+@device_option
+@click.option(
+    "--band-rows",
+    type=click.IntRange(1),
+    help="Work in bands of this many rows. By default only pictures that need too much memory in "
+    "one pass are split into bands.",
+)
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
+)
+@click.option(
+    "--codec",
+    metavar="NAME",
+    help="Codec of films: h264 (default), hevc, av1, vp9, prores or ffv1.",
+)
+@click.option(
+    "--quality", type=click.IntRange(1, 100), help="Quality of films, 80 by default; 100 is best."
+)
+@click.option("--resume", is_flag=True, help="Go on with films that an earlier run did not finish.")
+@exit_at_ctrl_c()
+def stylize(
+    pictures: tuple[Path, ...],
+    styles: tuple[str, ...],
+    out: Path,
+    strength: float,
+    size: int | None,
+    device: str,
+    band_rows: int | None,
+    scratch: Path | None,
+    codec: str | None,
+    quality: int | None,
+    resume: bool,
+) -> None:
+    """Stylize PICTURES and films of any size. A folder stands for all of both in it.
+
+    Pictures keep their names, and folders their tree. What the same command wrote before is
+    replaced. With several styles, or where another file has the name already, the name of the style
+    is added, as in photo-wave.jpg. A picture that cannot be used is reported, the others are
+    stylized, and the exit code is 2.
+    """
+    from fast_style.checkpoint import find_style, read_style
+    from fast_style.film import FilmOptions, is_film, stylize_film
+    from fast_style.stylizing.files import plan_files, stylize_files
+
+    failures = _Failures()
+    settings = f"{strength:g} {size}"
+    if codec or quality:
+        settings += f" {codec} {quality}"
+    files = {find_style(style).resolve(): style for style in styles}  # each style once
+    for style in files.values():
+        read_style(style).at_strength(strength)
+    with warnings_shown():
+        plan = plan_files(pictures, out, list(files), failures.report, settings)
+        total = sum(map(len, plan))
+        started = time.monotonic()
+        done = {"picture": 0, "film": 0}
+        photos = sum(not is_film(job.source) for jobs in plan for job in jobs)
+        with picture_bar(photos) as bar:
+            for style, jobs in zip(files.values(), plan, strict=True):
+                if not jobs:
+                    continue
+                from fast_style.stylizing.stylizer import Stylizer
+
+                stylizer = Stylizer(
+                    style,
+                    device,
+                    strength=strength,
+                    band_rows=band_rows,
+                    scratch=scratch,
+                    progress=BandsBar(),
+                )
+                films = [job for job in jobs if is_film(job.source)]
+                jobs = [job for job in jobs if not is_film(job.source)]
+                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
+                    if error is None:
+                        done["picture"] += 1
+                    else:
+                        failures.report(error)
+                    bar.update()
+                for job in films:
+                    options = FilmOptions(codec, quality, size, resume, job.mark)
+                    try:
+                        with FilmBar(job.source.name) as frames:
+                            stylize_film(job.source, job.target, stylizer, options, frames.show)
+                        done["film"] += 1
+                    except UserError as error:
+                        failures.report(error)
+    if any(done.values()):
+        only = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
+        seconds = time.monotonic() - started
+        made = " and ".join(
+            f"{count} {kind}{'s' * (count > 1)}" for kind, count in done.items() if count
+        )
+        click.echo(f"{made} in {seconds:.1f} s: {click.format_filename(only)}")
+    if failures.reported:
+        sys.exit(WRONG_INPUT)
+
+
+class _Failures:
+    """Reports each unusable picture once, however many styles it was meant for."""
+
+    def __init__(self) -> None:
+        self.reported: set[str] = set()
+
+    def report(self, error: UserError) -> None:
+        if str(error) not in self.reported:
+            note(str(error))
+        self.reported.add(str(error))

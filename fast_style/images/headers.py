@@ -1,0 +1,133 @@
+"""What a picture file says about itself before its pixels are decoded."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import ExifTags, Image
+
+from fast_style.images.kinds import RAW, SUFFIXES_OF_FORMAT
+
+# Tags of TIFF 6.0 and DNG
+NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 254, 258, 262, 339, 50706
+REDUCED, WHITE_IS_ZERO, SIGNED = 1, 0, 2  # values of three of them
+
+_lifting_pillow_limit = threading.Lock()
+
+
+def open_undecoded(file: BinaryIO) -> Image.Image:
+    """Read the header of a picture of one of the formats in `SUFFIXES_OF_FORMAT`."""
+    formats = list(SUFFIXES_OF_FORMAT)
+    try:
+        return Image.open(file, formats=formats)
+    except Image.DecompressionBombError:
+        # Pillow's own limit is below ours and global to the process: lift it only while the header
+        # is read, one thread at a time.
+        with _lifting_pillow_limit:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(file, formats=formats)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file begins like a picture that `open_picture` reads."""
+    try:
+        with path.open("rb") as file:
+            open_undecoded(file)
+            return True
+    except Exception:
+        return False
+
+
+def is_raw(picture: Image.Image, path: Path) -> bool:
+    """Return whether Pillow found only the thumbnail of a camera's raw file, a kind of TIFF."""
+    return picture.format == "TIFF" and (
+        path.suffix.lower() in RAW.suffixes or tiff_tag(picture, DNG_VERSION) is not None
+    )
+
+
+def further_pictures(file: BinaryIO) -> str | None:
+    """Say how many pictures a file holds; None for a single one.
+
+    Previews do not count: the second picture in a camera's JPEG is one, and TIFF marks them.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file.seek(0)
+            picture = open_undecoded(file)
+            count = getattr(picture, "n_frames", 1)
+            if count == 1 or picture.format == "MPO":
+                return None
+            if picture.format != "TIFF":
+                return f"is an animation of {count} pictures"
+            pages = 0
+            for page in range(count):
+                picture.seek(page)
+                pages += not (tiff_tag(picture, NEW_SUBFILE_TYPE) or 0) & REDUCED
+            return f"has {pages} pages" if pages > 1 else None
+    except Exception:  # the rest of the file may be damaged
+        return None
+
+
+def tiff_tag(picture: Image.Image, tag: int) -> Any:
+    """Return the first value of a TIFF tag, or None."""
+    value = getattr(picture, "tag_v2", {}).get(tag)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def png_raw_mode(picture: Image.Image) -> str:
+    """Return how an undecoded PNG stores its pixels, in Pillow's terms; "" for other files."""
+    tiles = getattr(picture, "tile", None)
+    if picture.format != "PNG" or not tiles:
+        return ""
+    arguments = tiles[0].args
+    return arguments if isinstance(arguments, str) else arguments[0]
+
+
+def png_cicp(picture: Image.Image) -> tuple[int, ...] | None:
+    """Return the cICP chunk of an undecoded PNG: primaries, transfer, matrix and full range."""
+    file = getattr(picture, "fp", None)
+    if not png_raw_mode(picture) or file is None:
+        return None
+    position = file.tell()
+    file.seek(8)
+    found = None
+    while len(start := file.read(8)) == 8 and start[4:] not in (b"IDAT", b"IEND"):
+        (length,) = struct.unpack(">I", start[:4])
+        if start[4:] == b"cICP" and length == 4:
+            found = tuple(file.read(4))
+            break
+        file.seek(length + 4, os.SEEK_CUR)
+    file.seek(position)
+    return found
+
+
+def exif_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 for an upright picture."""
+    # ImageOps.exif_transpose also rewrites the EXIF block and fails on malformed tags that have
+    # nothing to do with the orientation.
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the pixels are good even if EXIF cannot be parsed
+        return 1
+
+
+def exif_says_adobe_rgb(picture: Image.Image) -> bool:
+    """Return whether EXIF has an uncalibrated colour space and "R03" (DCF 2.0, section 3.2.2)."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return False  # Pillow would decode the whole picture to look for it
+    try:
+        exif = picture.getexif()
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+        return space != 1 and str(index).strip("\0 ") == "R03"
+    except Exception:  # the pixels are good even if EXIF cannot be parsed
+        return False

@@ -1,0 +1,106 @@
+"""PyTorch modules that the layers of a `Plan` become: two convolutions, the last one, and the norm.
+
+The convolutions add no padding: the norm before them does (`operations.normalized`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fast_style.networks.plan import EPSILON, Layer
+
+
+class ReflectedConv(nn.Conv2d):
+    """Convolution of a layer that was padded by reflection, without bias.
+
+    Shape: ``(N, inputs, H + 2 margin, W + 2 margin)`` to ``(N, outputs, H / stride, W / stride)``,
+    rounded up. Channels beyond ``inputs`` are ignored.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer.inputs, layer.outputs, layer.kernel, layer.stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel_for(x.shape[1]), stride=self.stride)
+
+    def kernel_for(self, channels: int) -> Tensor:
+        """The kernel for inputs of more channels, with zeros for those beyond its own."""
+        more = channels - self.in_channels
+        return F.pad(self.weight, (0, 0, 0, 0, 0, more)) if more else self.weight
+
+
+class UpsampledConv(nn.Conv2d):
+    """Nearest-neighbour upsampling by 2, reflection padding and a 3 x 3 convolution in one step, of
+    a layer that was padded by replication.
+
+    Doubling the pixels is a transposed convolution with a 2 x 2 kernel of ones, and two
+    convolutions in a row are one. So the doubled picture never exists, and each output pixel costs
+    4 taps instead of 9.
+
+    Shape: ``(N, inputs, H + 2, W + 2)`` to ``(N, outputs, 2 H, 2 W)``.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer.inputs, layer.outputs, layer.kernel, bias=False)
+
+    def transposed_kernel(self) -> Tensor:
+        """The 4 x 4 kernel of the transposed convolution, which has a stride of 2."""
+        # Transposed convolution flips its kernel, hence the flip. Each of the 4 x 4 taps is the sum
+        # of the 3 x 3 kernel's taps that fall on it in the four positions of the doubled pixel.
+        weight = self.weight.transpose(0, 1).flip(2, 3)
+        return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.transposed_kernel(), stride=2, padding=3)
+
+
+class ToRGB(nn.Conv2d):
+    """Convolution to few channels, without padding.
+
+    Processors multiply for 16 output channels or none. So each step makes 2 x 2 pixels: it has four
+    times the outputs, a kernel wider by one, and a stride of 2. The numbers are the same, in a
+    third of the time.
+
+    Shape: ``(N, inputs, H + 2 margin, W + 2 margin)`` to ``(N, outputs, H, W)``.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer.inputs, layer.outputs, layer.kernel)
+        self.margin = layer.margin
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (side - 2 * self.margin for side in x.shape[-2:])
+        even = F.pad(x, (0, width % 2, 0, height % 2))
+        return self.squares(even, *self.square_kernels())[..., :height, :width]
+
+    def square_kernels(self) -> tuple[Tensor, Tensor | None]:
+        """Kernels and bias of the wider convolution: four per output, one for each pixel of the
+        2 x 2 square."""
+        size = self.weight.shape[-1] + 1
+        moved = F.pad(self.weight, (1, 1, 1, 1)).unfold(2, size, 1).unfold(3, size, 1).flip(2, 3)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        return moved.permute(0, 2, 3, 1, 4, 5).flatten(0, 2), bias
+
+    @staticmethod
+    def squares(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve by `square_kernels`. The numbers of output rows and columns must be even."""
+        return F.pixel_shuffle(F.conv2d(x, kernels, bias, stride=2), 2)
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Scale and shift of an instance norm (Ulyanov, Vedaldi and Lempitsky 2016).
+
+    `operations.normalized` does the arithmetic, together with what follows.
+
+    Args:
+        channels: normalized channels.
+        adjustable: whether scale and shift depend on the strength of the style, see `at_strength`.
+    """
+
+    def __init__(self, channels: int, adjustable: bool = False) -> None:
+        super().__init__(channels, eps=EPSILON, affine=True)
+        if adjustable:
+            self.weight_slope = nn.Parameter(torch.zeros_like(self.weight))
+            self.bias_slope = nn.Parameter(torch.zeros_like(self.bias))

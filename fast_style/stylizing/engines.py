@@ -1,0 +1,221 @@
+"""Engines that run a network on pictures: OpenVINO on a CPU, PyTorch on a GPU, and bands of rows.
+
+`Stylizer` asks an engine for one pass first. An engine that is short of memory says so by returning
+None, and the picture goes to the bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fast_style.checkpoint import StyleFile
+from fast_style.devices import available_memory, short_of_memory
+from fast_style.errors import UserError
+from fast_style.images import PendingPicture
+
+# PyTorch and OpenVINO take long to import, so each engine imports only what it runs on.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+
+# Peak memory of OpenVINO for each pixel of a picture and channel of the first layer, with a margin:
+# the last layers hold a few activations of full size at once, some pictures' in float32.
+BYTES_PER_VALUE = 14
+
+# Memory of the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
+BYTES_IN_BANDS = 100_000_000
+BYTES_PER_PIXEL = 4  # of a picture in memory
+
+
+class Engine(Protocol):
+    """Paints pictures, or says that memory is short."""
+
+    def start(self, photo: Image.Image) -> PendingPicture | None:
+        """Start to paint a picture, after the grain was added, at full strength.
+
+        Args:
+            photo: a picture of mode "RGB" whose sides have at least `MIN_SIDE` pixels.
+
+        Returns:
+            A function that waits for the picture and returns it, on any thread; None if memory is
+            too short.
+        """
+
+
+class OnePassEngine(Engine, Protocol):
+    """Paints pictures and tensors in one forward pass.
+
+    Attributes:
+        precision: ``bfloat16`` if the network computes mostly in bf16 or 8 bits, else ``float32``.
+        files_at_once: number of files to read, and to write, at once so that the engine is busy.
+    """
+
+    precision: str
+    files_at_once: int
+
+    def paint_tensors(self, photos: Tensor) -> Tensor | None:
+        """Paint float tensors ``(N, 3, H, W)`` in [0, 1], which are not modified.
+
+        Returns:
+            Tensors of the same shape, of any float dtype and on any device; None if memory is too
+            short.
+        """
+
+    def free_memory(self) -> None:
+        """Free the memory that is kept to paint the next picture faster."""
+
+
+def choose_engine(style: StyleFile, device: str, exactly: bool) -> OnePassEngine:
+    """Return OpenVINO for ``cpu`` and PyTorch for all other devices.
+
+    Args:
+        style: the style at the strength to paint at.
+        device: a device that exists.
+        exactly: compute in float32, not in what the hardware does fastest.
+    """
+    if device == "cpu":
+        return OpenVinoEngine(style, exactly)
+    import torch
+
+    from fast_style.stylizing.onepass import TorchEngine
+
+    return TorchEngine.on(torch.device(device), style.network(), exactly)
+
+
+class OpenVinoEngine:
+    """Paints on the CPU; PyTorch is not imported for pictures.
+
+    Args:
+        style: the style at the strength to paint at.
+        exactly: compute in float32.
+    """
+
+    files_at_once = 1  # a picture occupies all cores
+
+    def __init__(self, style: StyleFile, exactly: bool) -> None:
+        from fast_style.stylizing import openvino
+
+        bf16 = not exactly and openvino.computes_in_bf16()
+        self.precision = "bfloat16" if bf16 else "float32"
+        self._bytes_per_pixel = style.config["widths"][0] * BYTES_PER_VALUE
+        self._network = openvino.CompiledTransformer(style.weights, exactly, style.plan)
+
+    def start(self, photo: Image.Image) -> PendingPicture | None:
+        painted = self._paint(np.asarray(photo))
+        if painted is None:
+            return None
+        picture = Image.fromarray(painted)
+        return lambda: picture
+
+    def paint_tensors(self, photos: Tensor) -> Tensor | None:
+        import torch
+
+        rows = photos.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).contiguous().numpy()
+        stylized = np.empty_like(rows)
+        for photo, target in zip(rows, stylized, strict=True):
+            painted = self._paint(photo)
+            if painted is None:
+                return None
+            target[:] = painted
+        return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
+
+    def free_memory(self) -> None:
+        pass  # compiled networks are small and share memory with what comes next
+
+    def _paint(self, photo: Array) -> Array | None:
+        height, width, _ = photo.shape
+        # Beyond its memory, the system would kill the process.
+        if width * height * self._bytes_per_pixel > available_memory():
+            return None
+        try:
+            return self._network(photo)
+        except Exception as error:  # the process may have limits of its own
+            if short_of_memory(error):
+                return None
+            raise
+
+
+@dataclass(frozen=True)
+class BandsEngine:
+    """Paints pictures of any size in bands of rows with PyTorch (`stylize_in_bands`).
+
+    Args:
+        style: the style at the strength to paint at.
+        device: where to compute.
+        precision: ``bfloat16`` or ``float32``, in which to compute.
+        exactly: keep the two whole layers in float32, not in bf16.
+        band_rows: rows of the picture in a band; None for as many as are fast.
+        scratch: folder for the two whole layers; None to keep them in memory.
+        progress: told how much is done and the total.
+    """
+
+    style: StyleFile
+    device: str
+    precision: str
+    exactly: bool
+    band_rows: int | None
+    scratch: Path | None
+    progress: Callable[[float, float], object] | None
+
+    def start(self, photo: Image.Image) -> PendingPicture:
+        """Paint a picture and return a function that returns it.
+
+        Raises:
+            UserError: if memory is too short even for bands.
+        """
+        try:
+            painted = self._paint(photo)
+        except Exception as error:
+            if not short_of_memory(error):
+                raise
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px needs more memory than there is, "
+                "even in bands: make it smaller with --size, or allow more"
+            ) from error
+        return lambda: painted
+
+    def _paint(self, photo: Image.Image) -> Image.Image:
+        import torch
+
+        from fast_style.stylizing.bands import layer_bytes, stylize_in_bands
+
+        network = self.style.network().to(self.device)
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        # Few processors multiply bf16, but all can store it.
+        kept_in = torch.float32 if self.exactly else torch.bfloat16
+        if self.device == "cpu":
+            self._check_memory(photo, 2 * layer_bytes(network, *photo.size, kept_in))
+        try:
+            return stylize_in_bands(
+                network,
+                photo,
+                torch.device(self.device),
+                dtype,
+                kept_in,
+                self.band_rows,
+                self.scratch,
+                self.progress,
+            )
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px does not fit into the memory of "
+                f"{self.device}, even in bands: make it smaller with --size, or use --device cpu"
+            ) from error
+
+    def _check_memory(self, photo: Image.Image, layers: int) -> None:
+        kept = BYTES_PER_PIXEL * photo.width * photo.height if self.scratch else layers
+        needed, free = BYTES_IN_BANDS + kept, available_memory()
+        if needed > free:
+            raise UserError(
+                f"a picture of {photo.width} x {photo.height} px needs about {needed / 1e9:.1f} GB "
+                f"of memory, even in bands, and {free / 1e9:.1f} GB are free: make it smaller with "
+                f"--size, or let --scratch name a folder with room for {layers / 1e9:.0f} GB"
+            )

@@ -1,0 +1,33 @@
+"""The notebook runs from top to bottom, trains, and is committed without outputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "painting_to_picture.ipynb"
+CELLS = [
+    cell
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    if cell["cell_type"] == "code"
+]
+
+
+def test_it_is_committed_without_outputs() -> None:
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in CELLS)
+
+
+@pytest.mark.slow
+def test_it_runs_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mpl.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in CELLS:
+        exec("".join(cell["source"]), names)
+    first, last = names["history"][0], names["history"][-1]
+    assert last["style"] < 0.8 * first["style"]
+    assert last["total"] < first["total"]
+    assert names["before"].size == names["after"].size == names["photo"].size
+    assert names["before"].tobytes() != names["after"].tobytes()
