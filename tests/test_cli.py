@@ -260,7 +260,11 @@ def test_a_size_that_leaves_too_little(tmp_path: Path, style: Path) -> None:
 def test_a_folder_with_files_that_cannot_be_read(tmp_path: Path, style: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     make(folder, {"ok.jpg": GOOD["cmyk.jpg"]})
-    kinds = {"IMG_1.HEIC": "a HEIC photo", "IMG_2.CR2": "a camera's raw file", "c.mp4": "a film"}
+    kinds = {
+        "IMG_1.HEIC": "a HEIC photo",
+        "IMG_2.CR2": "a camera's raw file",
+        "c.psd": "an editor's project",
+    }
     for name in kinds:
         (folder / name).write_bytes(b"\0" * 40)
     result = stylize(folder, "--style", style, "-o", out)

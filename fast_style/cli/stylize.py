@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +24,11 @@ from fast_style.cli.options import (
 from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
 from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
 from fast_style.errors import UserError
+
+if TYPE_CHECKING:
+    from fast_style.film import FilmOptions
+    from fast_style.stylizing.files import Job
+    from fast_style.stylizing.stylizer import Stylizer
 
 
 @click.command(
@@ -91,10 +99,11 @@ def stylize(
     stylized, and the exit code is 2.
     """
     from fast_style.checkpoint import find_style, read_style
-    from fast_style.film import FilmOptions, is_film, stylize_film
+    from fast_style.film import FilmOptions, is_film
     from fast_style.stylizing.files import plan_files, stylize_files
 
     failures = _Failures()
+    options = FilmOptions(codec, quality, size, resume)
     settings = f"{strength:g} {size}"
     if codec or quality:
         settings += f" {codec} {quality}"
@@ -106,8 +115,7 @@ def stylize(
         total = sum(map(len, plan))
         started = time.monotonic()
         done = {"picture": 0, "film": 0}
-        photos = sum(not is_film(job.source) for jobs in plan for job in jobs)
-        with picture_bar(photos) as bar:
+        with picture_bar(sum(not is_film(job.source) for jobs in plan for job in jobs)) as bar:
             for style, jobs in zip(files.values(), plan, strict=True):
                 if not jobs:
                     continue
@@ -121,31 +129,37 @@ def stylize(
                     scratch=scratch,
                     progress=BandsBar(),
                 )
+                photos = [job for job in jobs if not is_film(job.source)]
                 films = [job for job in jobs if is_film(job.source)]
-                jobs = [job for job in jobs if not is_film(job.source)]
-                for error in stylize_files(stylizer.begin, jobs, size, stylizer.files_at_once):
-                    if error is None:
-                        done["picture"] += 1
-                    else:
-                        failures.report(error)
+                for error in stylize_files(stylizer.begin, photos, size, stylizer.files_at_once):
+                    done["picture"] += failures.is_success(error)
                     bar.update()
-                for job in films:
-                    options = FilmOptions(codec, quality, size, resume, job.mark)
-                    try:
-                        with FilmBar(job.source.name) as frames:
-                            stylize_film(job.source, job.target, stylizer, options, frames.show)
-                        done["film"] += 1
-                    except UserError as error:
-                        failures.report(error)
-    if any(done.values()):
+                for error in _stylize_films(stylizer, films, options):
+                    done["film"] += failures.is_success(error)
+    made = [f"{count} {kind}{'s' * (count > 1)}" for kind, count in done.items() if count]
+    if made:
         only = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
         seconds = time.monotonic() - started
-        made = " and ".join(
-            f"{count} {kind}{'s' * (count > 1)}" for kind, count in done.items() if count
-        )
-        click.echo(f"{made} in {seconds:.1f} s: {click.format_filename(only)}")
+        click.echo(f"{' and '.join(made)} in {seconds:.1f} s: {click.format_filename(only)}")
     if failures.reported:
         sys.exit(WRONG_INPUT)
+
+
+def _stylize_films(
+    stylizer: Stylizer, jobs: Sequence[Job], options: FilmOptions
+) -> Iterator[UserError | None]:
+    """Stylize films one by one; for each, None or the error."""
+    from fast_style.film import stylize_film
+
+    for job in jobs:
+        marked = replace(options, mark=job.mark)
+        try:
+            with FilmBar(job.source.name) as bar:
+                stylize_film(job.source, job.target, stylizer, marked, bar.show)
+        except UserError as error:
+            yield error
+        else:
+            yield None
 
 
 class _Failures:
@@ -158,3 +172,9 @@ class _Failures:
         if str(error) not in self.reported:
             note(str(error))
         self.reported.add(str(error))
+
+    def is_success(self, error: UserError | None) -> bool:
+        """Report the error of a picture or film, if there is one."""
+        if error is not None:
+            self.report(error)
+        return error is None

@@ -44,7 +44,7 @@ class Job:
     Args:
         source: file to read.
         target: file to write.
-        mark: text that tells what ``target`` was made from; `save_picture` and `stylize_film` write it.
+        mark: text that tells what ``target`` was made from, and is written into it.
     """
 
     source: Path
