@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from contextlib import suppress
@@ -111,6 +112,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, style: Path) -> None:
     command = [sys.executable, "-m", "fast_style.cli", "stylize", str(film)]
     command += ["--style", str(style), "-o", str(target)]
     terminal, ours = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 100))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=ours)
     os.close(ours)
     shown = bytearray()
