@@ -279,7 +279,7 @@ def test_the_first_of_several_pictures(tmp_path: Path, style: Path) -> None:
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     out = tmp_path / "out"
     styles: list[str | Path] = ["--style", style, "--style", "wave"]
-    result = stylize(tmp_path / "a.gif", *styles, "-o", out)
+    result = stylize(tmp_path / "a.gif", "--style", style, "-o", out / "a.jpg")
     assert result.exit_code == 0
     assert complaints(result) == [
         f"fast-style: {tmp_path / 'a.gif'} is an animation of 2 pictures: only the first is used"

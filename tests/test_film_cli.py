@@ -76,7 +76,7 @@ def test_films_in_a_folder_among_pictures(tmp_path: Path, style: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "out", "sentence"),
     [
-        ("a.mp4", "b.png", "b.png is a picture's name, and "),
+        ("a.mp4", "b.jpg", "b.jpg is a picture's name, and "),
         ("a.jpg", "b.mp4", "b.mp4 is a film's name, and "),
         ("a.mp4", "b.avi", "b.avi cannot be written in that format: let it end in .mp4 or .mkv"),
     ],

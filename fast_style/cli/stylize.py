@@ -99,7 +99,7 @@ def stylize(
     stylized, and the exit code is 2.
     """
     from fast_style.checkpoint import find_style, read_style
-    from fast_style.film import FilmOptions, is_film
+    from fast_style.film import FilmOptions
     from fast_style.stylizing.files import plan_files, stylize_files
 
     failures = _Failures()
@@ -115,7 +115,7 @@ def stylize(
         total = sum(map(len, plan))
         started = time.monotonic()
         done = {"picture": 0, "film": 0}
-        with picture_bar(sum(not is_film(job.source) for jobs in plan for job in jobs)) as bar:
+        with picture_bar(sum(not job.moves for jobs in plan for job in jobs)) as bar:
             for style, jobs in zip(files.values(), plan, strict=True):
                 if not jobs:
                     continue
@@ -129,8 +129,8 @@ def stylize(
                     scratch=scratch,
                     progress=BandsBar(),
                 )
-                photos = [job for job in jobs if not is_film(job.source)]
-                films = [job for job in jobs if is_film(job.source)]
+                photos = [job for job in jobs if not job.moves]
+                films = [job for job in jobs if job.moves]
                 for error in stylize_files(stylizer.begin, photos, size, stylizer.files_at_once):
                     done["picture"] += failures.is_success(error)
                     bar.update()

@@ -1,15 +1,19 @@
 """Films in, stylized films out: read, stylize and write frame by frame, and resume after a stop."""
 
-from fast_style.film.formats import FILM_SUFFIXES, FORMATS, is_film, target_suffix
+from fast_style.film.animation import moves, read_gif_mark
+from fast_style.film.formats import ANIMATIONS, FILM_SUFFIXES, FORMATS, is_film, target_suffix
 from fast_style.film.stylize import FilmOptions, FilmProgress, read_film_mark, stylize_film
 
 __all__ = [
+    "ANIMATIONS",
     "FILM_SUFFIXES",
     "FORMATS",
     "FilmOptions",
     "FilmProgress",
     "is_film",
+    "moves",
     "read_film_mark",
+    "read_gif_mark",
     "stylize_film",
     "target_suffix",
 ]

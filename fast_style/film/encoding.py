@@ -181,7 +181,7 @@ class PartWriter:
         from av.codec.context import Flags
 
         self.path = path
-        self.first: int | None = None
+        self.first = 0
         self.frames = 0
         self._encoding = encoding
         film = encoding.film
@@ -244,7 +244,7 @@ class PartWriter:
             )
         frame.pts, frame.time_base = time, self._encoding.film.time_base
         frame.duration = duration
-        if self.first is None:
+        if not self.frames:
             self.first = time
         self._container.mux(self._stream.encode(frame))
         self.frames += 1

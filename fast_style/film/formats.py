@@ -17,6 +17,9 @@ FILM_SUFFIXES = frozenset(
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffixes of the films that are written, with FFmpeg's names of their containers."""
 
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+"""Suffixes of the files that may be animations, with Pillow's names of their formats."""
+
 OTHERWISE = ".mkv"  # Matroska holds the audio and subtitles of nearly every other container.
 
 
@@ -30,12 +33,13 @@ def is_film(path: Path) -> bool:
 
 
 def target_suffix(source: Path) -> str:
-    """The suffix of the stylized film that goes into a folder.
+    """The suffix of the stylized film or animation that goes into a folder.
 
     >>> target_suffix(Path("a.MOV")), target_suffix(Path("a.avi"))
     ('.MOV', '.mkv')
     """
-    return source.suffix if source.suffix.lower() in FORMATS else OTHERWISE
+    kept = FORMATS.keys() | ANIMATIONS.keys()
+    return source.suffix if source.suffix.lower() in kept else OTHERWISE
 
 
 def listed(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ def check_carried(encoding: Encoding, target: Path) -> None:
     import av
 
     source = encoding.film.source
+    if encoding.film.is_animation:
+        return
     with (
         open_film(source) as container,
         av.open(io.BytesIO(), "w", format=encoding.container) as probe,
@@ -114,40 +117,43 @@ def join(parts: Parts, encoding: Encoding, path: Path, comment: str) -> None:
         ticks = film.time_base.denominator
         # The beginning of a stream is told in units of the whole film, by default milliseconds.
         options = {"movflags": "faststart", "movie_timescale": str(min(ticks, MOST_TICKS))}
-    first = parts.folder / parts.done[0].name
-    with (
-        open_film(film.source) as source,
-        open_film(first) as model,
-        av.open(url(path), "w", format=encoding.container, container_options=options) as output,
-    ):
+    with ExitStack() as files:
+        source = None if film.is_animation else files.enter_context(open_film(film.source))
+        model = files.enter_context(open_film(parts.folder / parts.done[0].name))
+        output = files.enter_context(
+            av.open(url(path), "w", format=encoding.container, container_options=options)
+        )
         template = model.streams.video[0]
         video: Any = output.add_stream_from_template(template, opaque=True)
         video.time_base = film.time_base
         if encoding.encoder == "libx265" and encoding.container in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"
-        original = video_stream(source, film.source)
-        if language := original.metadata.get("language"):
-            video.metadata["language"] = language
-        carried = {
-            stream.index: (stream, added)
-            for stream in carried_streams(source, film.source)
-            if (added := _carry(stream, output, path)) is not None
-        }
-        output.metadata.update(_kept(source.metadata))
+        packets = _video_packets(parts, film.time_base, template.codec_context.extradata)
+        carried: list[tuple[Stream, Stream]] = []
+        if source is not None:
+            _copy_descriptions(source, film.source, output, video)
+            for stream in carried_streams(source, film.source):
+                if (added := _carry(stream, output, path)) is not None:
+                    carried.append((stream, added))
+            others = _other_packets(source, [stream for stream, _ in carried])
+            packets = _interleaved(packets, others)
         output.metadata["comment"] = comment
-        if chapters := source.chapters():
-            output.set_chapters(chapters)
-        expected = template.codec_context.extradata
-        packets = _interleaved(
-            _video_packets(parts, film.time_base, expected),
-            _other_packets(source, [stream for stream, _ in carried.values()]),
-        )
         output.start_encoding()
+        place = {id(stream): added for stream, added in carried}
         for packet in packets:
-            index = packet.stream.index
-            is_video = packet.stream.container is not source
-            packet.stream = video if is_video else carried[index][1]
+            packet.stream = place.get(id(packet.stream), video)
             output.mux(packet)
+
+
+def _copy_descriptions(
+    source: InputContainer, path: Path, output: OutputContainer, video: Stream
+) -> None:
+    """Copy the title and the like, chapters, and the language of the film."""
+    output.metadata.update(_kept(source.metadata))
+    if chapters := source.chapters():
+        output.set_chapters(chapters)
+    if language := video_stream(source, path).metadata.get("language"):
+        video.metadata["language"] = language
 
 
 def _kept(metadata: dict[str, str]) -> dict[str, str]:

@@ -46,6 +46,7 @@ class Film:
         time_base: unit of its timestamps in seconds.
         rate: mean number of frames a second.
         frames: expected number of frames; None where the film does not say.
+        is_animation: whether Pillow reads it; then it has no other streams.
     """
 
     source: Path
@@ -56,6 +57,7 @@ class Film:
     time_base: Fraction
     rate: Fraction
     frames: int | None
+    is_animation: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,13 @@ class Frame:
         picture: upright, of mode "RGB".
         time: when it is shown, in units of the film's ``time_base``.
         duration: how long, in the same units; 0 where the film does not say.
+        alpha: how opaque it is, of mode "L"; None where that is everywhere.
     """
 
     picture: Image.Image
     time: int
     duration: int
+    alpha: Image.Image | None = None
 
 
 def require_av() -> None:

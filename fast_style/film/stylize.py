@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fast_style.errors import UserError
+from fast_style.film.animation import (
+    Painted,
+    check_memory,
+    is_animation,
+    painted,
+    probe_animation,
+    read_animation,
+    thinned,
+    write_animation,
+)
 from fast_style.film.encoding import FRAMES_OF_PART, Encoding, PartWriter, plan_encoding
+from fast_style.film.formats import ANIMATIONS, is_film
 from fast_style.film.joining import check_carried, join
 from fast_style.film.parts import Parts, open_parts
 from fast_style.film.pipeline import run_stages
@@ -85,15 +96,16 @@ def stylize_film(
     options: FilmOptions = FilmOptions(),
     progress: Callable[[FilmProgress], object] | None = None,
 ) -> int:
-    """Stylize a film, frame by frame, and write it with the sound and subtitles of its source.
+    """Stylize a film or an animation, frame by frame.
 
-    Timestamps, pixel aspect and colour tags are those of the source; a rotation is applied. While
-    it works, what is done is in a folder beside the target, in parts that play. The target appears
-    when it is whole.
+    A film has the sound and subtitles of its source; timestamps, pixel aspect and colour tags are
+    the source's too, and a rotation is applied. While it is made, what is done is in a folder
+    beside the target, in parts that play. The target appears when it is whole.
 
     Args:
-        source: any film that FFmpeg decodes, of standard dynamic range.
-        target: its suffix is one of `FORMATS`.
+        source: any film that FFmpeg decodes, of standard dynamic range, or an animation.
+        target: its suffix is one of `FORMATS` or `ANIMATIONS`. An animation needs memory for all of
+            its frames.
         stylizer: begins each picture.
         options: see there.
         progress: told after each frame that is written, on another thread.
@@ -107,23 +119,62 @@ def stylize_film(
             cannot hold what it should, or parts of another film are in its place. Complete parts
             stay.
     """
-    require_av()
-    film = probe(source)
+    from_animation = is_animation(source)
+    if not from_animation or is_film(target):
+        require_av()
+    film = probe_animation(source) if from_animation else probe(source)
     if target.is_dir():
         raise UserError(f"{target} is a folder: name a film to write, as {target / 'out.mp4'}")
     if target.exists() and target.samefile(source):
         raise UserError(f"{source} would be replaced by its stylized film: name another target")
     size = _target_size(film, options.size)
+    if target.suffix.lower() in ANIMATIONS:
+        return _make_animation(film, target, size, stylizer, options, progress)
+    return _make_film(film, target, size, stylizer, options, progress)
+
+
+def _make_animation(
+    film: Film,
+    target: Path,
+    size: tuple[int, int],
+    stylizer: Stylizer,
+    options: FilmOptions,
+    progress: Callable[[FilmProgress], object] | None,
+) -> int:
+    check_memory(film, size, target)
+    done: list[Painted] = []
+    told = _Told(progress, film.frames)
+
+    def collect(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
+        for frame, pending in frames:
+            done.append(painted(frame, pending()))
+            told.another()
+
+    _stylize_frames(film, thinned(_frames(film, size), film, target), stylizer, collect)
+    if not done:
+        raise UserError(f"{film.source} holds no frame that can be decoded: copy it again")
+    write_animation(done, film, target, options.quality, options.mark)
+    return len(done)
+
+
+def _make_film(
+    film: Film,
+    target: Path,
+    size: tuple[int, int],
+    stylizer: Stylizer,
+    options: FilmOptions,
+    progress: Callable[[FilmProgress], object] | None,
+) -> int:
     encoding = plan_encoding(film, target, options.codec, options.quality, size)
     check_carried(encoding, target)
-    made_of = _made_of(source, stylizer, encoding)
+    made_of = _made_of(film.source, stylizer, encoding)
     comment = _comment(options.mark, made_of)
     if options.resume and _comment_of(target) == comment:
         return film.frames or 0
     parts = open_parts(target, made_of, options.resume)
     try:
         if not parts.whole:
-            _make_parts(film, encoding, stylizer, parts, progress)
+            _make_parts(encoding, stylizer, parts, _Told(progress, film.frames, parts.frames))
         whole = parts.folder / f"whole{target.suffix}"
         join(parts, encoding, whole, comment)
         whole.replace(target)
@@ -200,56 +251,82 @@ def read_film_mark(path: Path) -> str | None:
     return words[3] if len(words) == 4 and words[0] == MARK.strip() else None
 
 
-def _make_parts(
+class _Told:
+    """Tells how far a film is.
+
+    Args:
+        progress: told, unless it is None.
+        total: expected frames.
+        before: frames of an earlier run.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[FilmProgress], object] | None,
+        total: int | None,
+        before: int = 0,
+    ) -> None:
+        self._progress = progress
+        self._total = total
+        self._before = self._done = before
+        self._started = time.monotonic()
+
+    def another(self) -> None:
+        """Tell that another frame is done."""
+        self._done += 1
+        if self._progress is not None:
+            seconds = max(time.monotonic() - self._started, 1e-6)
+            rate = (self._done - self._before) / seconds
+            self._progress(FilmProgress(self._done, self._total, rate))
+
+
+def _frames(film: Film, size: tuple[int, int], start: int = 0) -> Iterator[Frame]:
+    return (read_animation if film.is_animation else read_frames)(film, size, start)
+
+
+def _stylize_frames(
     film: Film,
-    encoding: Encoding,
+    frames: Iterable[Frame],
     stylizer: Stylizer,
-    parts: Parts,
-    progress: Callable[[FilmProgress], object] | None,
+    write: Callable[[Iterable[tuple[Frame, PendingPicture]]], None],
 ) -> None:
-    started = time.monotonic()
-    before = parts.frames
+    """Read, stylize and write at the same time; errors name the film."""
 
     def stylize(frame: Frame) -> tuple[Frame, PendingPicture]:
         return frame, stylizer.begin(frame.picture)
 
-    def write(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
-        done = before
-        writer: PartWriter | None = None
-        try:
-            for frame, fetch in frames:
-                if writer is None:
-                    writer = PartWriter(parts.next_path(), encoding)
-                writer.write(np.asarray(fetch()), frame.time, frame.duration)
-                done += 1
-                if writer.frames == FRAMES_OF_PART:
-                    complete, writer = writer, None
-                    _close(complete, parts)
-                if progress is not None:
-                    rate = (done - before) / max(time.monotonic() - started, 1e-6)
-                    progress(FilmProgress(done, film.frames, rate))
-        finally:
-            if writer is not None:
-                last.append(writer)
-                writer.close()
-
-    last: list[PartWriter] = []
     try:
-        run_stages(read_frames(film, encoding.size, before), stylize, write)
+        run_stages(frames, stylize, write)
     except UserError as error:
         if str(film.source) in str(error):
             raise
         raise UserError(f"{film.source}: {error}") from error
-    # Only now is it known that the last part is short because the film ends.
-    for writer in last:
-        assert writer.first is not None
+
+
+def _make_parts(encoding: Encoding, stylizer: Stylizer, parts: Parts, told: _Told) -> None:
+    film = encoding.film
+    writer: PartWriter | None = None
+
+    def write(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
+        nonlocal writer
+        try:
+            for frame, pending in frames:
+                if writer is None:
+                    writer = PartWriter(parts.next_path(), encoding)
+                writer.write(np.asarray(pending()), frame.time, frame.duration)
+                if writer.frames == FRAMES_OF_PART:
+                    complete, writer = writer, None
+                    complete.close()
+                    parts.add(complete.path, complete.first, complete.frames)
+                told.another()
+        finally:
+            if writer is not None:
+                writer.close()  # what is done of a part plays, too
+
+    _stylize_frames(film, _frames(film, encoding.size, parts.frames), stylizer, write)
+    # Only now is it known that a short part is the film's last.
+    if writer is not None:
         parts.add(writer.path, writer.first, writer.frames)
     if not parts.frames:
         raise UserError(f"{film.source} holds no frame that can be decoded: copy it again")
     parts.finish()
-
-
-def _close(writer: PartWriter, parts: Parts) -> None:
-    writer.close()
-    assert writer.first is not None
-    parts.add(writer.path, writer.first, writer.frames)

@@ -63,10 +63,7 @@ def save_picture(
     if file_format == "JPEG":
         options["subsampling"] = 0
     if mark is not None and file_format != "BMP":
-        exif = Image.Exif()
-        exif[ExifTags.Base.Software] = "fast-style"
-        exif[ExifTags.Base.ImageID] = mark
-        options["exif"] = exif
+        options["exif"] = exif_with_mark(mark)
     try:
         with replacing(path) as file:
             picture.save(file, format=file_format, **options)
@@ -82,6 +79,14 @@ def save_picture(
             f"{path} cannot be saved ({error.strerror or error}): name a folder that can be "
             "written to and has room."
         ) from error
+
+
+def exif_with_mark(mark: str) -> Image.Exif:
+    """Return the metadata in which `read_mark` finds a mark."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = "fast-style"
+    exif[ExifTags.Base.ImageID] = mark
+    return exif
 
 
 def _format_to_save(path: Path, size: tuple[int, int]) -> str:

@@ -16,7 +16,16 @@ from PIL import Image
 
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
-from fast_style.film import FILM_SUFFIXES, FORMATS, is_film, read_film_mark, target_suffix
+from fast_style.film import (
+    ANIMATIONS,
+    FILM_SUFFIXES,
+    FORMATS,
+    is_film,
+    moves,
+    read_film_mark,
+    read_gif_mark,
+    target_suffix,
+)
 from fast_style.images import (
     SAVE_SUFFIXES,
     PendingPicture,
@@ -45,11 +54,13 @@ class Job:
         source: file to read.
         target: file to write.
         mark: text that tells what ``target`` was made from, and is written into it.
+        moves: whether it is a film or an animation, rather than a picture.
     """
 
     source: Path
     target: Path
     mark: str
+    moves: bool = False
 
 
 def plan_files(
@@ -80,7 +91,10 @@ def plan_files(
         UserError: if ``out`` is a file and there are several pictures to write, or if its name has
             the suffix of a picture format that cannot be written.
     """
-    if out.suffix.lower() in SAVE_SUFFIXES | FORMATS.keys() and not out.is_dir():
+    suffixes = SAVE_SUFFIXES | FORMATS.keys()
+    if len(sources) == 1 and moves(sources[0]):
+        suffixes |= ANIMATIONS.keys()
+    if out.suffix.lower() in suffixes and not out.is_dir():
         return [_plan_single_file(sources, out, styles, report, settings)]
     _check_folder(out)
     pairs = _pair_with_targets(sources, out, report)
@@ -104,11 +118,13 @@ def _plan_single_file(
         raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
     if len(styles) > 1:
         raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-    if is_film(sources[0]) and not is_film(out):
-        raise UserError(f"{out} is a picture's name, and {sources[0]} a film: let it end in .mp4")
-    if is_film(out) and not is_film(sources[0]):
-        raise UserError(f"{out} is a film's name, and {sources[0]} a picture: let it end in .jpg")
-    job = Job(sources[0], out, _mark(sources[0], styles[0], settings))
+    source = sources[0]
+    can_move = out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
+    if is_film(source) and not can_move:
+        raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
+    if is_film(out) and not moves(source):
+        raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
+    job = Job(source, out, _mark(source, styles[0], settings), can_move and moves(source))
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
     if out.exists() and _read_mark(out) != job.mark:
@@ -141,17 +157,19 @@ def _pair_with_targets(
             pairs += [(path, out / path.relative_to(source)) for path in found]
         else:
             pairs.append((source, out / source.name))
-    return [(path, target.with_suffix(_written_suffix(target))) for path, target in pairs]
+    return [(path, target.with_suffix(_written_suffix(path))) for path, target in pairs]
 
 
 def _written_suffix(path: Path) -> str:
-    if is_film(path):
+    if moves(path):
         return target_suffix(path)
     return path.suffix if path.suffix.lower() in SAVE_SUFFIXES else ".png"
 
 
 def _read_mark(path: Path) -> str | None:
-    return read_film_mark(path) if is_film(path) else read_mark(path)
+    if is_film(path):
+        return read_film_mark(path)
+    return read_gif_mark(path) if path.suffix.lower() == ".gif" else read_mark(path)
 
 
 def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
@@ -209,7 +227,7 @@ class _FreeTargets:
     def first_free(self, source: Path, candidates: Iterator[Path], mark: str) -> Job | None:
         """Return a job with the first free candidate, or None if it `refuses` that."""
         target = next(path for path in candidates if self._is_free(path, mark))
-        job = Job(source, target, mark)
+        job = Job(source, target, mark, moves(source))
         if self.refuses(job):
             return None
         self.taken.add(target)
