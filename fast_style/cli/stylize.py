@@ -76,6 +76,11 @@ if TYPE_CHECKING:
 @click.option(
     "--quality", type=click.IntRange(1, 100), help="Quality of films, 80 by default; 100 is best."
 )
+@click.option(
+    "--smooth",
+    is_flag=True,
+    help="Let strokes of films move with the scene, so that they flicker less.",
+)
 @click.option("--resume", is_flag=True, help="Go on with films that an earlier run did not finish.")
 @exit_at_ctrl_c()
 def stylize(
@@ -89,6 +94,7 @@ def stylize(
     scratch: Path | None,
     codec: str | None,
     quality: int | None,
+    smooth: bool,
     resume: bool,
 ) -> None:
     """Stylize PICTURES and films of any size. A folder stands for all of both in it.
@@ -103,10 +109,10 @@ def stylize(
     from fast_style.stylizing.files import plan_files, stylize_files
 
     failures = _Failures()
-    options = FilmOptions(codec, quality, size, resume)
+    options = FilmOptions(codec, quality, size, resume, smooth)
     settings = f"{strength:g} {size}"
-    if codec or quality:
-        settings += f" {codec} {quality}"
+    if codec or quality or smooth:
+        settings += f" {codec} {quality} {smooth}"
     files = {find_style(style).resolve(): style for style in styles}  # each style once
     for style in files.values():
         read_style(style).at_strength(strength)

@@ -11,8 +11,13 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from fast_style.errors import UserError
 from fast_style.files import replace_file
+from fast_style.images import open_picture, save_picture
 
 LIST = "parts.json"
 
@@ -63,10 +68,30 @@ class Parts:
     def _suffix(self) -> str:
         return Path(self.folder.stem).suffix  # "clip.mp4.parts" holds .mp4
 
-    def add(self, path: Path, first: int, frames: int) -> None:
-        """List a part as complete."""
+    def add(
+        self, path: Path, first: int, frames: int, last_frame: NDArray[np.uint8] | None = None
+    ) -> None:
+        """List a part as complete.
+
+        Args:
+            path: its file.
+            first: time of its first frame.
+            frames: how many it has.
+            last_frame: ``(H, W, 3)`` RGB, kept without loss if the next part builds on it.
+        """
+        if last_frame is not None:
+            save_picture(Image.fromarray(last_frame), path.with_suffix(".png"))
         self.done.append(Part(path.name, first, frames, path.stat().st_size))
         self.save()
+        if len(self.done) > 1:
+            (self.folder / self.done[-2].name).with_suffix(".png").unlink(missing_ok=True)
+
+    def last_frame(self) -> NDArray[np.uint8] | None:
+        """The last frame of the last part; None where it was not kept."""
+        if not self.done:
+            return None
+        path = (self.folder / self.done[-1].name).with_suffix(".png")
+        return np.asarray(open_picture(path)) if path.is_file() else None
 
     def finish(self) -> None:
         """Note that there is no further part."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
+    from fast_style.film.smoothing import Motion
+
 log = logging.getLogger(__name__)
 
 BYTES_OF_FINGERPRINT = 2**20  # from each of three places of a film
@@ -68,13 +70,15 @@ class Frame:
         picture: upright, of mode "RGB".
         time: when it is shown, in units of the film's ``time_base``.
         duration: how long, in the same units; 0 where the film does not say.
-        alpha: how opaque it is, of mode "L"; None where that is everywhere.
+        alpha: how opaque it is, of mode "L"; None where it is opaque everywhere.
+        motion: from the frame before, where it was asked for; None for the first frame.
     """
 
     picture: Image.Image
     time: int
     duration: int
     alpha: Image.Image | None = None
+    motion: Motion | None = None
 
 
 def require_av() -> None:
@@ -192,7 +196,9 @@ def _turn(frame: av.VideoFrame) -> NDArray[np.int64]:
     return np.array([[0, -1 if c < 0 else 1], [-1 if b < 0 else 1, 0]])
 
 
-def read_frames(film: Film, size: tuple[int, int], start: int = 0) -> Iterator[Frame]:
+def read_frames(
+    film: Film, size: tuple[int, int], start: int = 0, threads: int = 1
+) -> Iterator[Frame]:
     """Decode a film's frames in the order in which they are shown.
 
     A part that cannot be decoded is left out, and a warning logged. Frames without a time, and
@@ -202,6 +208,7 @@ def read_frames(film: Film, size: tuple[int, int], start: int = 0) -> Iterator[F
         film: as `probe` gives it.
         size: width and height in pixels to scale the frames to, upright.
         start: number of frames to skip.
+        threads: that convert each frame to RGB.
     """
     stored = size if film.turn[0, 0] else size[::-1]
     step = max(1, round(1 / (film.rate * film.time_base)))
@@ -216,7 +223,7 @@ def read_frames(film: Film, size: tuple[int, int], start: int = 0) -> Iterator[F
                 time = last + 1
             last = time
             if number >= start:
-                picture = _upright_rgb(frame, film, stored)
+                picture = _upright_rgb(frame, film, stored, threads)
                 yield Frame(picture, time, frame.duration or 0)
 
 
@@ -246,7 +253,9 @@ def _decoded(
             return
 
 
-def _upright_rgb(frame: av.VideoFrame, film: Film, stored: tuple[int, int]) -> Image.Image:
+def _upright_rgb(
+    frame: av.VideoFrame, film: Film, stored: tuple[int, int], threads: int
+) -> Image.Image:
     """The picture of a frame, with the film's matrix and range, scaled and turned."""
     if not frame.format.is_rgb:
         frame.colorspace = film.colour.matrix
@@ -259,7 +268,7 @@ def _upright_rgb(frame: av.VideoFrame, film: Film, stored: tuple[int, int]) -> I
         "rgb24",
         interpolation=SCALING if same_size else SCALING_TO_SIZE,
         dst_color_range=FULL,
-        threads=1,
+        threads=threads,
     )
     pixels: NDArray[Any] = rgb.to_ndarray()
     return Image.fromarray(turned(pixels, film.turn))

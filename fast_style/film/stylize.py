@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from fast_style.errors import UserError
 from fast_style.film.animation import (
@@ -38,12 +40,15 @@ from fast_style.film.reading import (
     read_frames,
     require_av,
 )
+from fast_style.film.smoothing import BLEND, Smoother, require_cv2, with_motion
 
 if TYPE_CHECKING:
     from fast_style.images import PendingPicture
     from fast_style.stylizing.stylizer import Stylizer
 
 log = logging.getLogger(__name__)
+
+CONVERTING_THREADS = 4  # that convert a frame to RGB, where a GPU has the network
 
 MARK = "fast-style "  # how the comment of a stylized film begins
 
@@ -57,6 +62,7 @@ class FilmOptions:
         quality: 1 to 100; None for the default.
         size: longer side in pixels to scale frames to; None for the film's own.
         resume: go on from what an earlier run left.
+        smooth: let strokes move with the scene instead of painting each frame anew.
         mark: what `read_film_mark` shall find in the film.
     """
 
@@ -64,6 +70,7 @@ class FilmOptions:
     quality: int | None = None
     size: int | None = None
     resume: bool = False
+    smooth: bool = False
     mark: str = ""
 
 
@@ -122,6 +129,8 @@ def stylize_film(
     from_animation = is_animation(source)
     if not from_animation or is_film(target):
         require_av()
+    if options.smooth:
+        require_cv2()
     film = probe_animation(source) if from_animation else probe(source)
     if target.is_dir():
         raise UserError(f"{target} is a folder: name a film to write, as {target / 'out.mp4'}")
@@ -145,12 +154,20 @@ def _make_animation(
     done: list[Painted] = []
     told = _Told(progress, film.frames)
 
+    smooth = Smoother() if options.smooth else None
+
     def collect(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
         for frame, pending in frames:
-            done.append(painted(frame, pending()))
+            picture = pending()
+            if smooth is not None:
+                picture = Image.fromarray(smooth(np.asarray(picture), frame.motion))
+            done.append(painted(frame, picture))
             told.another()
 
-    _stylize_frames(film, thinned(_frames(film, size), film, target), stylizer, collect)
+    frames = thinned(_frames(film, size, stylizer), film, target)
+    if smooth is not None:
+        frames = with_motion(frames, iter(()))
+    _stylize_frames(film, frames, stylizer, collect)
     if not done:
         raise UserError(f"{film.source} holds no frame that can be decoded: copy it again")
     write_animation(done, film, target, options.quality, options.mark)
@@ -167,14 +184,15 @@ def _make_film(
 ) -> int:
     encoding = plan_encoding(film, target, options.codec, options.quality, size)
     check_carried(encoding, target)
-    made_of = _made_of(film.source, stylizer, encoding)
+    made_of = _made_of(film.source, stylizer, encoding, options.smooth)
     comment = _comment(options.mark, made_of)
     if options.resume and _comment_of(target) == comment:
         return film.frames or 0
     parts = open_parts(target, made_of, options.resume)
     try:
         if not parts.whole:
-            _make_parts(encoding, stylizer, parts, _Told(progress, film.frames, parts.frames))
+            told = _Told(progress, film.frames, parts.frames)
+            _make_parts(encoding, stylizer, parts, options.smooth, told)
         whole = parts.folder / f"whole{target.suffix}"
         join(parts, encoding, whole, comment)
         whole.replace(target)
@@ -207,7 +225,7 @@ def _target_size(film: Film, longer_side: int | None) -> tuple[int, int]:
     return width, height
 
 
-def _made_of(source: Path, stylizer: Stylizer, encoding: Encoding) -> dict[str, str]:
+def _made_of(source: Path, stylizer: Stylizer, encoding: Encoding, smooth: bool) -> dict[str, str]:
     """What another film would result from if it were another, by name."""
     import av
 
@@ -219,6 +237,7 @@ def _made_of(source: Path, stylizer: Stylizer, encoding: Encoding) -> dict[str, 
         "size": f"{encoding.size[0]} x {encoding.size[1]}",
         "codec": f"{encoding.encoder} in {encoding.container}",
         "quality": " ".join(f"{name}={value}" for name, value in encoding.options.items()),
+        "smoothing": f"{BLEND:g}" if smooth else "none",
         "version of FFmpeg": libraries,
     }
 
@@ -280,8 +299,13 @@ class _Told:
             self._progress(FilmProgress(self._done, self._total, rate))
 
 
-def _frames(film: Film, size: tuple[int, int], start: int = 0) -> Iterator[Frame]:
-    return (read_animation if film.is_animation else read_frames)(film, size, start)
+def _frames(
+    film: Film, size: tuple[int, int], stylizer: Stylizer, start: int = 0
+) -> Iterator[Frame]:
+    if film.is_animation:
+        return read_animation(film, size, start)
+    # On a CPU, the network has the cores.
+    return read_frames(film, size, start, 1 if stylizer.device == "cpu" else CONVERTING_THREADS)
 
 
 def _stylize_frames(
@@ -303,9 +327,12 @@ def _stylize_frames(
         raise UserError(f"{film.source}: {error}") from error
 
 
-def _make_parts(encoding: Encoding, stylizer: Stylizer, parts: Parts, told: _Told) -> None:
+def _make_parts(
+    encoding: Encoding, stylizer: Stylizer, parts: Parts, is_smooth: bool, told: _Told
+) -> None:
     film = encoding.film
     writer: PartWriter | None = None
+    smooth = Smoother(parts.last_frame()) if is_smooth else None
 
     def write(frames: Iterable[tuple[Frame, PendingPicture]]) -> None:
         nonlocal writer
@@ -313,17 +340,27 @@ def _make_parts(encoding: Encoding, stylizer: Stylizer, parts: Parts, told: _Tol
             for frame, pending in frames:
                 if writer is None:
                     writer = PartWriter(parts.next_path(), encoding)
-                writer.write(np.asarray(pending()), frame.time, frame.duration)
+                pixels = np.asarray(pending())
+                if smooth is not None:
+                    pixels = smooth(pixels, frame.motion)
+                writer.write(pixels, frame.time, frame.duration)
                 if writer.frames == FRAMES_OF_PART:
                     complete, writer = writer, None
                     complete.close()
-                    parts.add(complete.path, complete.first, complete.frames)
+                    last = pixels if smooth is not None else None
+                    parts.add(complete.path, complete.first, complete.frames, last)
                 told.another()
         finally:
             if writer is not None:
                 writer.close()  # what is done of a part plays, too
 
-    _stylize_frames(film, _frames(film, encoding.size, parts.frames), stylizer, write)
+    start = parts.frames
+    if smooth is None:
+        frames = _frames(film, encoding.size, stylizer, start)
+    else:  # with the frame before, from which motion begins
+        frames = _frames(film, encoding.size, stylizer, max(0, start - 1))
+        frames = with_motion(frames, islice(frames, 1 if start else 0))
+    _stylize_frames(film, frames, stylizer, write)
     # Only now is it known that a short part is the film's last.
     if writer is not None:
         parts.add(writer.path, writer.first, writer.frames)
