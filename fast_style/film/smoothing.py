@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-BLEND = 0.8  # share of the frame before where it is certain
+# Share of the frame before where it is certain: more hardly lessens the flicker and blurs strokes
+# (`scripts/measure_flicker.py`).
+BLEND = 0.8
 
 # Longer side in pixels at which flow is computed; it is smooth enough to be enlarged.
 FLOW_SIDE = 640
@@ -78,6 +80,9 @@ def find_motion(before: Pixels, now: Pixels) -> Motion:
     small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (before, now)]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # Flow that is smoother and refined for longer than by default trembles less, and so do strokes.
+    dis.setVariationalRefinementAlpha(60.0)
+    dis.setVariationalRefinementIterations(10)
     back = dis.calc(grey[1], grey[0], None)
     forth = dis.calc(grey[0], grey[1], None)
     source = back + grid(*size)
