@@ -2,7 +2,9 @@
 
 from fast_style.film.animation import moves, read_gif_mark
 from fast_style.film.formats import ANIMATIONS, FILM_SUFFIXES, FORMATS, is_film, target_suffix
-from fast_style.film.stylize import FilmOptions, FilmProgress, read_film_mark, stylize_film
+from fast_style.film.progress import FilmOptions, FilmProgress
+from fast_style.film.sequence import is_sequence
+from fast_style.film.stylize import read_film_mark, stylize_film
 
 __all__ = [
     "ANIMATIONS",
@@ -11,6 +13,7 @@ __all__ = [
     "FilmOptions",
     "FilmProgress",
     "is_film",
+    "is_sequence",
     "moves",
     "read_film_mark",
     "read_gif_mark",

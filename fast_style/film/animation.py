@@ -22,6 +22,7 @@ from fast_style.files import replacing
 from fast_style.film.colour import LIMITED, UNSPECIFIED, Colour, matrix_by_size
 from fast_style.film.formats import ANIMATIONS, is_film
 from fast_style.film.reading import IDENTITY, Film, Frame
+from fast_style.film.sequence import is_sequence
 from fast_style.images.writing import exif_with_mark
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,9 @@ def is_animation(path: Path) -> bool:
 
 
 def moves(path: Path) -> bool:
-    """Whether a file is a film, told by its suffix, or an animation, told by its content."""
-    return is_film(path) or is_animation(path)
+    """Whether a path is a film, told by its suffix, an animation, told by its content, or numbered
+    pictures."""
+    return is_film(path) or is_sequence(path) or is_animation(path)
 
 
 def probe_animation(source: Path) -> Film:

@@ -61,7 +61,7 @@ def check_carried(encoding: Encoding, target: Path) -> None:
     import av
 
     source = encoding.film.source
-    if encoding.film.is_animation:
+    if encoding.film.has_pictures_alone:
         return
     with (
         open_film(source) as container,
@@ -118,7 +118,7 @@ def join(parts: Parts, encoding: Encoding, path: Path, comment: str) -> None:
         # The beginning of a stream is told in units of the whole film, by default milliseconds.
         options = {"movflags": "faststart", "movie_timescale": str(min(ticks, MOST_TICKS))}
     with ExitStack() as files:
-        source = None if film.is_animation else files.enter_context(open_film(film.source))
+        source = None if film.has_pictures_alone else files.enter_context(open_film(film.source))
         model = files.enter_context(open_film(parts.folder / parts.done[0].name))
         output = files.enter_context(
             av.open(url(path), "w", format=encoding.container, container_options=options)

@@ -48,7 +48,8 @@ class Film:
         time_base: unit of its timestamps in seconds.
         rate: mean number of frames a second.
         frames: expected number of frames; None where the film does not say.
-        is_animation: whether Pillow reads it; then it has no other streams.
+        is_animation: whether it is a GIF, WebP or PNG.
+        is_sequence: whether it is numbered pictures.
     """
 
     source: Path
@@ -60,6 +61,12 @@ class Film:
     rate: Fraction
     frames: int | None
     is_animation: bool = False
+    is_sequence: bool = False
+
+    @property
+    def has_pictures_alone(self) -> bool:
+        """Whether there is no file with sound and subtitles."""
+        return self.is_animation or self.is_sequence
 
 
 @dataclass(frozen=True)

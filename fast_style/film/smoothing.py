@@ -27,8 +27,9 @@ Floats = NDArray[np.float32]
 # (`scripts/measure_flicker.py`).
 BLEND = 0.8
 
-# Longer side in pixels at which flow is computed; it is smooth enough to be enlarged.
-FLOW_SIDE = 640
+# Longer side in pixels at which flow is computed, and then enlarged: of frames of 512 px, half the
+# side lessens flicker as much in a third of the time.
+FLOW_SIDE = 320
 
 # Ruder et al. 2016, section 5: flow there and back differs by no more than this in certain places,
 # relative to its squared length and in squared pixels.

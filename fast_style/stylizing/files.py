@@ -21,6 +21,7 @@ from fast_style.film import (
     FILM_SUFFIXES,
     FORMATS,
     is_film,
+    is_sequence,
     moves,
     read_film_mark,
     read_gif_mark,
@@ -119,7 +120,7 @@ def _plan_single_file(
     if len(styles) > 1:
         raise UserError(f"{out} is a file name, and there are several styles: name a folder")
     source = sources[0]
-    can_move = out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
+    can_move = is_sequence(out) or out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
     if is_film(source) and not can_move:
         raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
     if is_film(out) and not moves(source):

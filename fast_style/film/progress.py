@@ -1,0 +1,79 @@
+"""What can be asked of a film, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """How a film is stylized and written.
+
+    Args:
+        codec: name of a codec or of one of FFmpeg's encoders; None for H.264, and VP9 in WebM.
+        quality: 1 to 100; None for the default.
+        size: longer side in pixels to scale frames to; None for the film's own.
+        resume: go on from what an earlier run left.
+        smooth: let strokes move with the scene instead of painting each frame anew.
+        mark: what `read_film_mark` shall find in the film.
+    """
+
+    codec: str | None = None
+    quality: int | None = None
+    size: int | None = None
+    resume: bool = False
+    smooth: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class FilmProgress:
+    """How far a film is.
+
+    Args:
+        done: frames that are written, with those of an earlier run.
+        total: expected frames; None where the film does not say.
+        frames_per_second: of this run.
+    """
+
+    done: int
+    total: int | None
+    frames_per_second: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to go; None where the number of frames is not known, or nothing is done yet."""
+        if self.total is None or not self.frames_per_second:
+            return None
+        return max(0, self.total - self.done) / self.frames_per_second
+
+
+class Teller:
+    """Tells how far a film is.
+
+    Args:
+        progress: told, unless it is None.
+        total: expected frames.
+        before: frames of an earlier run.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[FilmProgress], object] | None,
+        total: int | None,
+        before: int = 0,
+    ) -> None:
+        self._progress = progress
+        self._total = total
+        self._before = self.done = before
+        self._started = time.monotonic()
+
+    def another(self) -> None:
+        """Tell that another frame is done."""
+        self.done += 1
+        if self._progress is not None:
+            seconds = max(time.monotonic() - self._started, 1e-6)
+            rate = (self.done - self._before) / seconds
+            self._progress(FilmProgress(self.done, self._total, rate))
