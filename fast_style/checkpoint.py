@@ -33,7 +33,7 @@ FORMAT = "fast_style/1"
 CHECKSUM = "sha256"  # of the file without this key; the oldest files have none
 DTYPES = ("F16", "F32", "F64")
 
-# A file must not make us allocate what no network needs.
+# Limits for files, so that none makes us allocate absurd amounts of memory.
 MOST_CHANNELS = 4096
 MOST_BLOCKS = 256
 
@@ -119,7 +119,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     of 0.01 to 1, far from its limits.
 
     Args:
-        style: what to write.
+        style: the network and its name, recipe and losses.
         path: the file, which is replaced in one go. Missing folders are made.
 
     Raises:
@@ -142,7 +142,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     broken = _first_not_finite(tensors)
     if broken:
         raise UserError(
-            f"training diverged: '{broken}' has values that are no numbers in half precision, and "
+            f"training diverged: '{broken}' has values that are not finite in half precision, and "
             f"{path} is not written; train again with a lower optimizer.lr"
         )
     metadata = {
@@ -249,9 +249,7 @@ def read_style(style: str | Path) -> StyleFile:
         found = _read(path)
         with path.open("rb") as content:
             if not _is_intact(content):
-                raise UserError(
-                    f"{path} is not as it was written, a part of it is damaged: copy it again"
-                )
+                raise UserError(f"{path} was damaged after it was written: copy it again")
     except (SafetensorError, OSError) as error:
         if is_picture(path):
             raise UserError(
@@ -260,11 +258,11 @@ def read_style(style: str | Path) -> StyleFile:
                 f"`fast-style optimize PHOTO {path}`"
             ) from error
         raise UserError(
-            f"{path} is no safetensors file ({error}): give the .safetensors that training wrote "
-            "(a .ckpt only resumes training)"
+            f"{path} is not a safetensors file ({error}): give the .safetensors that training "
+            "wrote (a .ckpt only resumes training)"
         ) from error
     except (KeyError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} has damaged metadata ({error}): train it anew") from error
+        raise UserError(f"{path} has damaged metadata ({error}): train it again") from error
     return found
 
 
@@ -273,7 +271,7 @@ def _read(path: Path) -> StyleFile:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise UserError(
-                f"{path} is no fast_style checkpoint of format {FORMAT}: give a .safetensors "
+                f"{path} is not a fast_style checkpoint of format {FORMAT}: give a .safetensors "
                 "that training wrote"
             )
         config = _network_config(json.loads(metadata["network"]), path)
@@ -304,7 +302,7 @@ def _network_config(given: Any, path: Path) -> dict[str, Any]:
             raise ValueError(given)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UserError(
-            f"{path} names an impossible network ({str(given)[:100]}): train it anew"
+            f"{path} names an impossible network ({str(given)[:100]}): train it again"
         ) from error
     return config
 
@@ -320,17 +318,17 @@ def _read_weights(
             raise UserError(
                 f"{path} does not hold the network that it names: tensor '{name}' is "
                 f"{tuple(tensor.get_shape()) if tensor else 'missing'} where {shape} is "
-                "needed; train it anew"
+                "needed; train it again"
             )
         if tensor.get_dtype() not in DTYPES:
             raise UserError(
                 f"{path} has tensor '{name}' in {tensor.get_dtype()} where F16 is needed: "
-                "train it anew"
+                "train it again"
             )
     weights = {name: file.get_tensor(name).astype(np.float32) for name in shapes}
     broken = _first_not_finite(weights)
     if broken:
-        raise UserError(f"{path} has values in '{broken}' that are no numbers: train it anew")
+        raise UserError(f"{path} has values in '{broken}' that are not finite: train it again")
     return weights
 
 

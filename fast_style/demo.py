@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from fast_style.bundled import PHOTOS
 from fast_style.config import settings
 from fast_style.config.compose import compose_config
 from fast_style.config.messages import as_user_error
-from fast_style.config.paths import path_override, style_override
+from fast_style.config.paths import painting_file, path_override, style_override
 from fast_style.config.run_folder import find_earlier_run
 from fast_style.devices import find_device
 from fast_style.errors import UserError
+from fast_style.files import numbered
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.sheet import before_after_sheet
@@ -183,21 +183,14 @@ def _stylize_and_show(
     pairs: list[tuple[Image.Image, Image.Image]] = []
     for path, photo in shown:
         stylized = stylizer(photo)
-        target = _unused(out, path.stem, stylizer.name, pictures)
+        # Two photos of the same name get different files.
+        names = (out / f"{stem}-{stylizer.name}.jpg" for stem in numbered(path.stem))
+        target = next(name for name in names if name not in pictures)
         save_picture(stylized, target)
         pictures.append(target)
         pairs.append((photo, stylized))
     caption = f"{stylizer.name}\n{result.steps} steps, {result.seconds / 60:.1f} minutes"
-    painting = open_picture(Path(os.path.expanduser(cfg.style.image)))
+    painting = open_picture(painting_file(cfg.style.image))
     sheet = out / "sheet.jpg"
     save_picture(before_after_sheet(painting, caption, pairs[:MAX_ON_SHEET]), sheet)
     return Demo(result, sheet, pictures)
-
-
-def _unused(out: Path, photo: str, style: str, taken: Sequence[Path]) -> Path:
-    """A file for a stylized photo. Two photos of the same name get different ones."""
-    target, number = out / f"{photo}-{style}.jpg", 2
-    while target in taken:
-        target = out / f"{photo}-{number}-{style}.jpg"
-        number += 1
-    return target

@@ -65,6 +65,9 @@ def find_device(device: str) -> torch.device:
 
     Raises:
         UserError: if this machine does not have the device.
+
+    >>> find_device("cpu")
+    device(type='cpu')
     """
     import torch
 

@@ -1,6 +1,7 @@
-"""Write files that are complete or, after a failure, as they were before."""
+"""Write files that are complete or, after a failure, as they were before; number their names."""
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,17 @@ def replace_file(path: Path, content: bytes) -> None:
         raise UserError(
             f"{path} cannot be written ({error.strerror}): choose another place, or make room"
         ) from error
+
+
+def numbered(name: str) -> Iterator[str]:
+    """Names to choose from if the first ones are taken.
+
+    >>> names = numbered("photo")
+    >>> next(names), next(names), next(names)
+    ('photo', 'photo-2', 'photo-3')
+    """
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
 def remove_unfinished() -> None:

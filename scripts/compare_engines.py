@@ -1,4 +1,4 @@
-"""The network of a shipped style on a CPU, by each engine that could compute it."""
+"""Compare engines that can run the network of a shipped style on a CPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ ENGINES = [
     "OpenVINO, int8 by NNCF",
     OURS,
 ]
-Engine = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 to the same
+Engine = Callable[[np.ndarray], np.ndarray]
+"""Stylizes one photo, (H, W, 3) uint8."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,17 +42,18 @@ Engine = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 to the same
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--task", hidden=True)
 def main(width: int, height: int, repeats: int, task: str | None) -> None:
-    """Measure engines on a CPU: starting, stylizing, memory, and how near they come to float32.
+    """Measure engines on a CPU: start, stylizing, memory, and agreement with float32.
 
     \b
     uv run --with onnx --with onnxscript --with onnxruntime --with nncf \\
         python scripts/compare_engines.py
 
-    Each runs in a process of its own, in turn. What an engine compiles it keeps where it can:
-    `start` is the second time. Close other programs first.
+    Each engine runs twice, each time in a process of its own. `start` is the second run, which
+    finds what the first one compiled. `photo` and `drawing` are PSNR in dB against PyTorch in
+    float32. Close other programs first.
     """
     if task is not None:
-        click.echo(json.dumps(_run(**json.loads(task))))
+        click.echo(json.dumps(asdict(_run(**json.loads(task)))))
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -63,13 +66,13 @@ def main(width: int, height: int, repeats: int, task: str | None) -> None:
                 if done.returncode:
                     click.echo(f"{engine} left out: {done.stderr.strip().splitlines()[-1]}")
                     break
-                results.append(json.loads(done.stdout.splitlines()[-1]))
+                results.append(Measured(**json.loads(done.stdout.splitlines()[-1])))
             else:
                 first, second = results
                 rows.append(
-                    f"| {engine} | {first['start']:.1f} | {second['start']:.1f} "
-                    f"| {second['seconds']:.2f} | {second['peak'] / 1e9:.2f} "
-                    f"| {second['photo']:.0f} | {second['drawing']:.0f} |"
+                    f"| {engine} | {first.start:.1f} | {second.start:.1f} "
+                    f"| {second.seconds:.2f} | {second.peak / 1e9:.2f} "
+                    f"| {second.photo:.0f} | {second.drawing:.0f} |"
                 )
     click.echo(f"{STYLE} at {width} x {height} px")
     click.echo(
@@ -79,7 +82,27 @@ def main(width: int, height: int, repeats: int, task: str | None) -> None:
     click.echo("\n".join(rows))
 
 
-def _run(engine: str, size: list[int], repeats: int, folder: str) -> dict[str, float]:
+@dataclass(frozen=True)
+class Measured:
+    """One run of an engine.
+
+    Args:
+        start: seconds until the first picture, loading included.
+        seconds: for a later picture.
+        peak: bytes of memory of the process.
+        photo: PSNR in dB of a photo against PyTorch in float32.
+        drawing: PSNR in dB of a line drawing.
+    """
+
+    start: float
+    seconds: float
+    peak: int
+    photo: float
+    drawing: float
+
+
+def _run(engine: str, size: list[int], repeats: int, folder: str) -> Measured:
+    """Measure an engine. PyTorch in float32 must run first, as its pictures are the reference."""
     width, height = size
     pictures = {"photo": _photos(width, height)[0], "drawing": _drawing(width, height)}
     started = time.perf_counter()
@@ -92,15 +115,15 @@ def _run(engine: str, size: list[int], repeats: int, folder: str) -> dict[str, f
         started = time.perf_counter()
         stylize(pictures["photo"])
         seconds.append(time.perf_counter() - started)
-    found = {"start": start, "seconds": statistics.median(seconds)}
-    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    psnr = {}
     for name, picture in stylized.items():
         reference = Path(folder) / f"{name}.npy"
         if engine == PYTORCH:
             np.save(reference, picture)
         mse = np.square(picture.astype(np.float64) - np.load(reference)).mean() / 255**2
-        found[name] = float(-10 * np.log10(max(mse, 1e-12)))
-    return found
+        psnr[name] = float(-10 * np.log10(max(mse, 1e-12)))
+    return Measured(start, statistics.median(seconds), peak, psnr["photo"], psnr["drawing"])
 
 
 def _photos(width: int, height: int) -> list[np.ndarray]:
@@ -111,7 +134,7 @@ def _photos(width: int, height: int) -> list[np.ndarray]:
 
 
 def _drawing(width: int, height: int) -> np.ndarray:
-    """A few lines on white: most values near the mean, and a few very far away."""
+    """A few lines on white, whose values lie near the mean with rare outliers: hard for int8."""
     drawing = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(drawing)
     pen.ellipse((width // 4, height // 4, width // 2, height // 2), outline="black", width=3)
@@ -150,7 +173,7 @@ def _openvino(engine: str, width: int, height: int, folder: Path) -> Engine:
     model = core.compile_model(graph, "CPU", hints)
 
     def stylize(photo: np.ndarray) -> np.ndarray:
-        assert core  # it must outlive the model
+        assert core  # must outlive the model
         return np.array(model([photo[np.newaxis]])[0][0])
 
     return stylize

@@ -20,9 +20,10 @@ LINK = re.compile(r"""(\]\(|<img src=")([^)"#\s]+)""")
 
 def on_config(config: Any) -> Any:
     """Add experiments and the API reference to the navigation."""
-    experiments = sorted(path.name for path in (ROOT / DOCS / "experiments").glob("*.md"))
+    names = {path.name for path in (ROOT / DOCS / "experiments").glob("*.md")}
+    experiments = sorted(names - {"index.md"})
     config["nav"] += [
-        {"Experiments": [f"experiments/{name}" for name in experiments]},
+        {"Experiments": [f"experiments/{name}" for name in ("index.md", *experiments)]},
         {"API reference": [{room: f"reference/{room}.md"} for room in rooms()]},
     ]
     return config
@@ -31,8 +32,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the files outside ``docs/`` that pages are or link to, and the API reference."""
     for room in rooms():
-        page = f"---\ntitle: {room}\n---\n\n::: fast_style.{room}\n"
-        files.append(File.generated(config, f"reference/{room}.md", content=page))
+        files.append(File.generated(config, f"reference/{room}.md", content=reference(room)))
     texts = [*(ROOT / DOCS).rglob("*.md"), *(ROOT / page for page in PAGES)]
     linked = {target for text in texts for target in targets(text)}
     for path in sorted(linked | set(PAGES)):
@@ -65,6 +65,18 @@ def rooms() -> list[str]:
     return sorted(
         path.stem for path in found if path.suffix == ".py" or (path / "__init__.py").is_file()
     )
+
+
+def reference(room: str) -> str:
+    """The page of a room: its docstring, then each of its modules."""
+    lines = [f"# fast_style.{room}", "", f"::: fast_style.{room}", "    options:"]
+    lines += ["      show_root_heading: false", "      show_root_toc_entry: false"]
+    package = ROOT / "fast_style" / room
+    if package.is_dir():  # what it exports stands below, in the module that defines it
+        lines += ["      members: false", ""]
+        modules = (path.relative_to(ROOT).with_suffix("") for path in package.rglob("[!_]*.py"))
+        lines += [f"::: {'.'.join(module.parts)}\n" for module in sorted(modules)]
+    return "\n".join([*lines, ""])
 
 
 def targets(text: Path) -> set[str]:

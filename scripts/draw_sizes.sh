@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Draw checkpoints/pictures/sizes.jpg: what style.size does, by networks of one painting at three
-# sizes, each trained from the shipped one for two minutes on two cores.
+# Draw checkpoints/pictures/sizes.jpg, which shows the effect of style.size: three networks of one
+# painting at three sizes, each trained from the shipped one in about two minutes on two cores.
 #
 # usage: scripts/draw_sizes.sh PHOTOS OUT
 set -euo pipefail

@@ -1,8 +1,8 @@
-"""Print what checkpoints/README.md tells of each shipped style, from its file and a report.
+"""Print the card of each shipped style for checkpoints/README.md, from its file and a report.
 
 usage: python scripts/make_cards.py REPORT.json
 
-REPORT.json is what `fast-style evaluate STYLE... -o REPORT` wrote.
+REPORT.json is written by `fast-style evaluate STYLE... -o REPORT`.
 """
 
 import json
@@ -24,6 +24,14 @@ def main() -> None:
 
 
 def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[str]:
+    """The lines of a card.
+
+    Args:
+        name: name of the style.
+        measured: its checkpoint in the report.
+        dots: dots of its painting per 10,000 px.
+        most: limit on L-BFGS evaluations.
+    """
     style = read_style(name)
     recipe, loss = style.recipe, style.recipe["loss"]
     scales = loss.get("style_scales", [1])
@@ -62,6 +70,7 @@ def card(name: str, measured: dict[str, Any], dots: float, most: int) -> list[st
 
 
 def evaluations(found: dict[str, Any], most: int) -> str:
+    """The cell of L-BFGS evaluations; empty where they were not measured."""
     if "evaluations" not in found:
         return ""
     reached = found["evaluations"]

@@ -1,4 +1,4 @@
-"""Draw checkpoints/pictures: the bundled photos, what each shipped style makes of them, and sheets.
+"""Draw checkpoints/pictures: the bundled photos, the same in each shipped style, and sheets.
 
 usage: python scripts/make_previews.py
 """
@@ -13,9 +13,9 @@ from fast_style.checkpoint import shipped_styles
 from fast_style.images import find_pictures, open_picture, resize_picture, save_picture
 from fast_style.stylizing.sheet import draw_styles
 
-SIDE = 640  # the longer side that is stylized
-HEIGHT = 300  # of each picture in a row
-GAP = 8
+SIDE = 640  # px, longer side of the photos
+HEIGHT = 300  # px, of each picture in a row
+GAP = 8  # px
 
 
 def main() -> None:
@@ -35,6 +35,7 @@ def pictures() -> Path:
 
 
 def row(photos: list[Image.Image]) -> Image.Image:
+    """Pictures side by side, all of one height."""
     photos = [
         photo.resize((round(photo.width * HEIGHT / photo.height), HEIGHT), Image.Resampling.LANCZOS)
         for photo in photos

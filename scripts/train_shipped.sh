@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the networks in checkpoints/ again, on one GPU. All start from the shipped poppy-field
-# (init=base), which is not trained here: its card in checkpoints/README.md says how it was.
+# (init=base). Its own training is described in checkpoints/README.md.
 #
 # usage: scripts/train_shipped.sh PHOTOS OUT
 set -euo pipefail
@@ -18,7 +18,8 @@ train composition-vii style.size=560 trainer.max_steps=1070
 train stained-glass style.size=640 loss.style_weight=12 "loss.style_scales=[1]" \
     trainer.max_steps=1180
 
-# By the layers of those above, these bury what is in the photo: the first of each block, one scale.
+# The style layers above would bury the photo under these paintings. Use the first layer of each
+# block, at one scale.
 first=("loss.style_layers=[relu1_1,relu2_1,relu3_1,relu4_1]" "loss.style_scales=[1]")
 train indigo-woodcut "${first[@]}" style.size=640 loss.style_weight=18 trainer.max_steps=1190
 train peacock-mosaic "${first[@]}" style.size=768 loss.style_weight=18 trainer.max_steps=1200

@@ -10,6 +10,7 @@ import fast_style  # noqa: F401  # ahead of PyTorch, which reads what it sets
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -19,16 +20,22 @@ from typing import Any
 import absl.logging
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from command_line import noise
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision import models
+from training_runs import TINY, Train, done, picture
 
+from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.cli import main
 from fast_style.config.compose import compose_config
 from fast_style.devices import usable_cores
 from fast_style.networks import kernels
+from fast_style.networks.transformer import ImageTransformer
 
 # Processes of pytest -n share the cores, and so do the programs that they start.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -123,6 +130,47 @@ def bomb(tmp_path: Path) -> Callable[[Path, bool], Path]:
         return target
 
     return write
+
+
+@pytest.fixture(scope="session")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained style with a tiny network of random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
+    save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 80 x 60 px."""
+    path = tmp_path / "photo.jpg"
+    noise(80, 60).save(path)
+    return path
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Train]:
+    """Runs `fast-style train` in this process, in a folder that holds a.png and b.png."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # restored afterwards
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level  # Hydra changes both
+    yield lambda *given: CliRunner().invoke(main, ["train", *given])
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two steps, whose painting is a.png beside it. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    picture(folder / "a.png")
+    given = [*TINY, f"style={folder}/a.png", f"output_dir={folder}/run"]
+    done(CliRunner().invoke(main, ["train", *given]))
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")

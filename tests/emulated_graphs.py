@@ -1,7 +1,7 @@
-"""CUDA graphs for any machine: what a recorded function did to tensors is done again.
+"""CUDA graphs, emulated on any machine: operations on tensors are recorded and repeated.
 
-As in a real graph, numbers of Python are frozen, tensors are read where they lie, nothing changes
-while it is recorded, and what waits for the device or draws by chance cannot be recorded.
+As in a real graph, Python numbers are frozen, tensors are read where they lie, and recording
+changes nothing. Operations that wait for the device or draw random numbers cannot be recorded.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ FORBIDDEN = ("_local_scalar_dense", "nonzero", "rand", "normal_", "bernoulli", "
 
 
 class EmulatedRecorder:
-    """A `Recorder` for tensors of the CPU, through PyTorch's dispatcher."""
+    """A `Recorder` for CPU tensors, through PyTorch's dispatcher."""
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -45,12 +45,12 @@ class EmulatedRecorder:
 
 
 class _Tape(TorchDispatchMode):
-    """Operations with their arguments and results, in order."""
+    """The dispatched operations in order, with their arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, Any, Any, Any]] = []
-        self.made: set[int] = set()  # memory that operations allocated; all stays alive in `calls`
+        self.made: set[int] = set()  # memory of results, which `calls` keeps alive
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(
@@ -77,12 +77,12 @@ class _Tape(TorchDispatchMode):
                 self.before[memory] = whole, whole.clone()
 
     def undo(self) -> None:
-        """Put back what lay in tensors that were there before."""
+        """Restore the tensors that existed before."""
         for whole, value in self.before.values():
             whole.copy_(value)
 
     def run(self, wanted: list[Tensor]) -> list[Tensor]:
-        """Do it all again; returns what became of the tensors that were made when recorded."""
+        """Repeat all operations; returns the new values of tensors that were made when recorded."""
         fresh: dict[int, Any] = {}
 
         def of_now(tensor: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def test_dots_show_on_real_pictures(photos: Tensor) -> None:
 
 @pytest.mark.parametrize("step", [(1, 0), (0, 1), (1, 1), (1, 3), (2, 0), (2, 2), (1, 2)])
 def test_a_grid_is_measured_in_levels(step: tuple[int, int]) -> None:
-    """cos has half of its amplitude's square as mean square; at 2 px it is its amplitude."""
+    """The root mean square of the wave: 0.71 of its amplitude, or all of it at a period of 2 px."""
     down, across = places()
     wave = torch.cos(math.pi / 2 * (step[0] * down + step[1] * across))
     expected = 255 * 0.02 * wave.double().square().mean().sqrt().item()

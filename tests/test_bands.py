@@ -1,4 +1,4 @@
-"""Bands of rows give what one pass of the network gives, however the picture is cut."""
+"""Bands of rows join to the picture of a single pass, however the picture is cut."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ FLOAT32, BFLOAT16 = torch.float32, torch.bfloat16
 
 @pytest.fixture(scope="module")
 def network() -> ImageTransformer:
-    """In float64, where every norm scales and shifts in a way of its own."""
+    """A network in float64 in which every norm scales and shifts in its own way."""
     torch.manual_seed(0)
     network = ImageTransformer((4, 8, 8), residual_blocks=2).double().eval()
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_progress_goes_to_its_end(network: ImageTransformer) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_statistics_far_from_zero(dtype: torch.dtype) -> None:
-    """In float32 the plain sum of squares has lost the variance here: 1 beside 1000 squared."""
+    """A plain sum of squares in float32 loses a variance of 1 beside a mean of 1000."""
     values = torch.randn(1, 3, 500, 40, generator=torch.Generator().manual_seed(0)).double()
     values = (values + torch.tensor([1000.0, -1000.0, 0.0]).view(1, 3, 1, 1)).to(dtype)
     norm = BandNorm(InstanceNorm(3), CPU, dtype)
@@ -163,7 +163,7 @@ def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransform
 
 @torch.no_grad()
 def test_bands_on_a_gpu_wait_for_nothing(dispatched: Dispatched) -> None:
-    """On fake CUDA tensors, which have no values: what waited for one would fail."""
+    """Run on fake CUDA tensors. They have no values, so waiting for one would fail."""
     network = ImageTransformer((4, 8, 8), residual_blocks=1)
     cuda, told = torch.device("cuda"), []
 
@@ -179,7 +179,7 @@ def test_bands_on_a_gpu_wait_for_nothing(dispatched: Dispatched) -> None:
             heights = [band.shape[2] for band in bands if band.device.type == "cuda"]
     assert sum(heights) == 90
     assert told[-1][0] == pytest.approx(1)
-    # Between host and device go the photo, in strips, and few numbers, ahead of all bands.
+    # The photo moves to the device in strips, and a few numbers with it, before the first band.
     assert {moves for _, moves in told} == {len(dispatched.moves)}
     assert len([move for move in dispatched.moves if "40, 3)" in move]) == 3
 
@@ -205,7 +205,7 @@ def psnr(a: Image.Image, b: Tensor) -> float:
     [(FLOAT32, FLOAT32, 55), (FLOAT32, BFLOAT16, 55), (BFLOAT16, BFLOAT16, 40)],
 )
 def test_a_photo_by_a_shipped_style(dtype: torch.dtype, kept_in: torch.dtype, least: float) -> None:
-    """55 dB is what rounding to 8 bits leaves."""
+    """Rounding to 8 bits leaves 55 dB."""
     photo = resize_picture(open_picture(find_pictures(PHOTOS)[0]), 203)
     network = load_style("starry-night").network
     stylized = stylize_in_bands(network, photo, CPU, dtype, kept_in, 24)
@@ -259,7 +259,7 @@ def test_what_is_too_large_for_one_pass_goes_in_bands(
 
 @pytest.fixture
 def stylizer_as_on_a_gpu(tiny: Path) -> Stylizer:
-    """By PyTorch, on the CPU."""
+    """A stylizer that takes the GPU's way, on the CPU."""
     stylizer = Stylizer(tiny, "cpu", "float32")
     one_pass = OnePass(load_style(tiny).network, CPU, FLOAT32)
     stylizer._one_pass = TorchEngine(one_pass, graphs=None)

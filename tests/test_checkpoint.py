@@ -1,4 +1,4 @@
-"""Trained networks in files: what comes back, and what strangers' files cannot do."""
+"""Trained networks come back from files as they were, and a stranger's file can do no harm."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def rewrite(path: Path, drop: str | None = None, **metadata: str) -> None:
 
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
-    """Files cannot grow beyond ``limit`` bytes."""
+    """Let files grow no further than ``limit`` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
@@ -175,13 +175,13 @@ def test_a_file_of_no_numbers_is_refused(saved: Path) -> None:
     tensors = load_file(saved)
     tensors["to_rgb.bias"][1] = float("inf")
     save_file(tensors, saved, metadata)
-    with pytest.raises(UserError, match=r"wave.*to_rgb\.bias.*train it anew"):
+    with pytest.raises(UserError, match=r"wave.*to_rgb\.bias.*train it again"):
         load_style(saved)
 
 
 def test_a_write_replaces_the_old_file_in_one_go(style: TrainedStyle, saved: Path) -> None:
     before = saved.read_bytes()
-    with saved.open("rb") as reader:  # somebody is reading meanwhile
+    with saved.open("rb") as reader:  # a reader has it open
         style.name = "another"
         save_style(style, saved)
         assert reader.read() == before
@@ -258,7 +258,7 @@ def test_names_that_are_nothing(name: str, tmp_path: Path, monkeypatch: pytest.M
 def test_files_that_are_no_safetensors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "wave.safetensors"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is no safetensors file") as caught:
+    with pytest.raises(UserError, match="is not a safetensors file") as caught:
         load_style(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -266,7 +266,7 @@ def test_files_that_are_no_safetensors(tmp_path: Path, content: bytes) -> None:
 
 def test_a_cut_off_file(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
-    with pytest.raises(UserError, match="is no safetensors file"):
+    with pytest.raises(UserError, match="is not a safetensors file"):
         load_style(saved)
 
 
@@ -277,14 +277,14 @@ def test_nothing_is_executed(
 ) -> None:
     path = tmp_path / f"style{suffix}"
     target = bomb(path, as_torch)
-    with pytest.raises(UserError, match="is no safetensors file"):
+    with pytest.raises(UserError, match="is not a safetensors file"):
         load_style(path)
     assert not target.exists()
 
 
 def test_a_flipped_byte_is_noticed(saved: Path) -> None:
-    """Anywhere, be it in a weight, in the recipe or in the checksum; but for the checksum's own
-    name, without which the file counts as one of before there were any."""
+    """A change in a weight, in the recipe or in the checksum is noticed. Only the checksum's key is
+    not covered: a file without it counts as an old one."""
     content = saved.read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")
     name = content.index(b'"sha256"')
@@ -306,7 +306,7 @@ def test_a_weight_that_changed_is_told(saved: Path) -> None:
     content = bytearray(saved.read_bytes())
     content[-1] ^= 1
     saved.write_bytes(content)
-    with pytest.raises(UserError, match=r"is not as it was written.*copy it again"):
+    with pytest.raises(UserError, match=r"was damaged after it was written.*copy it again"):
         load_style(saved)
 
 
@@ -331,14 +331,14 @@ def test_an_address_is_no_style() -> None:
 
 def test_a_lightning_checkpoint_is_told_apart(tmp_path: Path) -> None:
     torch.save({"state_dict": ImageTransformer((4, 8, 8), 1).state_dict()}, tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match=r"last\.ckpt is no safetensors.*only resumes training"):
+    with pytest.raises(UserError, match=r"last\.ckpt is not a safetensors.*only resumes training"):
         load_style(tmp_path / "last.ckpt")
 
 
 def test_safetensors_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(UserError, match=r"other\.safetensors is no fast_style checkpoint"):
+    with pytest.raises(UserError, match=r"other\.safetensors is not a fast_style checkpoint"):
         load_style(path)
     save_file({"weight": torch.zeros(3)}, path, {"format": "fast_style/99"})
     with pytest.raises(UserError, match="of format fast_style/1"):
@@ -391,7 +391,7 @@ def test_metadata_naming_an_impossible_network(saved: Path, network: Any) -> Non
 
 
 def test_a_large_network_is_refused_without_being_built(saved: Path) -> None:
-    # 256 blocks of 4096 channels are 309 GB in float32: as tensors they would not fit.
+    # 256 blocks of 4096 channels take 309 GB in float32.
     rewrite(saved, network=json.dumps({"widths": [4096] * 3, "residual_blocks": 256}))
     with pytest.raises(UserError, match="does not hold the network"):
         load_style(saved)

@@ -1,7 +1,6 @@
-"""What is drawn and measured of other repositories' pictures, from folders like their clones."""
+"""Pictures of other repositories are drawn and measured, from folders like their clones."""
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from compare_with_peers import main
 from fast_style import Stylizer
 from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, save_style
@@ -19,9 +19,6 @@ from fast_style.images import find_pictures, open_picture, resize_picture, to_te
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.transformer import ImageTransformer
 
-MAIN = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "compare_with_peers.py"))[
-    "main"
-]
 LOSS: dict[str, Any] = {
     "network": "vgg16",
     "weights": "bundled",
@@ -33,7 +30,7 @@ BY = "lengstrom/fast-style-transfer"
 
 
 def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(MAIN, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 

@@ -1,8 +1,8 @@
-"""Every leaf of conf/ composes, and what it names can be built."""
+"""Every leaf of conf/ composes, and the classes it names can be built."""
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fast_style.bundled import CONF, PAINTINGS
 from fast_style.checkpoint import read_style, shipped_styles
-from fast_style.config.classes import follow_moves
+from fast_style.config.classes import follow_moves, targets
 from fast_style.data.content import ContentData
 from fast_style.images import open_picture
 from fast_style.losses import PerceptualLoss
@@ -31,17 +31,6 @@ def leaves(group: str) -> list[str]:
     return [name for found, name in LEAVES if found == group]
 
 
-def targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield node["_target_"]
-        for value in node.values():
-            yield from targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from targets(value)
-
-
 def test_there_is_nothing_but_leaves_and_the_root() -> None:
     assert {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_file()} == {
         "train.yaml",
@@ -55,7 +44,7 @@ def test_every_leaf_composes_and_names_what_exists(compose: Compose, group: str,
     choice = f"{group}={name}"
     cfg = compose(choice, *([] if name == "dead_leaves" else ["data.dir=photos"]))
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    found = list(targets(plain))
+    found = [target for _, target in targets(plain)]
     assert len(found) >= (8 if name == "none" else 9)  # model, data, loss, optimiser, trainer, ...
     for target in found:
         assert isinstance(get_class(target), type)
@@ -141,7 +130,7 @@ def test_every_style_finds_its_painting_in_the_package(compose: Compose, name: s
     assert style.name == name
     assert style.size > 0
     assert Path(style.image) == PAINTINGS / f"{name}.jpg"
-    # No style is measured at more than 768 px, and more would only make the package larger.
+    # The style is measured at 768 px at most. Larger files would only make the package larger.
     assert 768 <= max(open_picture(Path(style.image)).size) <= 1000
 
 
@@ -151,7 +140,7 @@ def test_experiments(compose: Compose, name: str) -> None:
     default = compose("data.dir=photos")
     assert cfg != default
     again = compose(f"experiment={name}", "data.dir=photos", "trainer.max_steps=7")
-    assert again.trainer.max_steps == 7  # the command line has the last word
+    assert again.trainer.max_steps == 7  # the command line wins
 
 
 def test_the_quickstart_needs_no_photo_and_no_download(compose: Compose) -> None:
@@ -171,7 +160,7 @@ def test_short_experiments_start_from_the_base_and_need_no_download(
 
 
 def test_train_shipped_is_the_recipe_in_the_shipped_files(compose: Compose, tmp_path: Path) -> None:
-    uv = tmp_path / "uv"  # writes down what the script would train
+    uv = tmp_path / "uv"  # records what the script would train
     uv.write_text(f'#!/bin/sh\n(printf "%s\\n" "$@"; echo) >> {tmp_path}/commands\n')
     uv.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"

@@ -1,4 +1,4 @@
-"""Recorded functions read their static buffers alone, and never overwrite what they gave before."""
+"""Recorded functions repeat their work on static buffers, and callers keep their results."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def test_a_function_warms_up_is_recorded_and_replayed(recorder: EmulatedRecorder
     for number in range(5):
         result = graphed(torch.full((3,), float(number)), torch.tensor(2.0))
         assert result["product"].tolist() == [2.0 * number] * 3
-        assert steps == number + 1  # once a call, recording included: an optimiser steps so
+        assert steps == number + 1  # exactly once a call, also while it is recorded
         results.append(result["product"].data_ptr())
     assert (recorder.records, recorder.replays) == (1, 3)
     assert len(set(results[2:])) == 1
@@ -91,7 +91,7 @@ def test_a_shape_is_recorded_when_it_comes_again(recorder: EmulatedRecorder) -> 
     for count, recorded in ((2, 0), (3, 0), (2, 1), (2, 1), (3, 2), (3, 2)):
         assert cache(function, torch.ones(count)).tolist() == [-1] * count
         assert recorder.records == recorded
-    # Another dtype, and another function, are others.
+    # Another dtype and another function each have their own graph.
     cache(function, torch.ones(2, dtype=torch.float64))
     cache(torch.abs, torch.ones(2))
     assert recorder.records == 2
@@ -109,13 +109,13 @@ def test_the_shape_used_longest_ago_goes(recorder: EmulatedRecorder) -> None:
     cache = GraphCache(recorder, most=2)
 
     def call(count: int) -> int:
-        """Records so far."""
+        """The number of records so far."""
         assert cache(torch.neg, torch.ones(count)).tolist() == [-1] * count
         return recorder.records
 
     assert [call(count) for count in (1, 1, 2, 2)] == [0, 1, 1, 2]
     assert call(1) == 2
-    assert call(3) == 2  # and 2 is gone
+    assert call(3) == 2  # now 2 is gone
     assert call(1) == 2
     assert [call(2), call(2)] == [2, 3]
     cache.clear()
@@ -134,7 +134,7 @@ def style(tmp_path: Path) -> Path:
 
 
 def by_graphs(style: Path, recorder: EmulatedRecorder) -> Stylizer:
-    """As on a GPU, on the CPU."""
+    """A stylizer that takes the GPU's way, on the CPU."""
     stylizer = Stylizer(style, "cpu", "float32")
     one_pass = OnePass(load_style(style).network, CPU, torch.float32)
     stylizer._one_pass = TorchEngine(one_pass, GraphCache(recorder))
@@ -142,7 +142,7 @@ def by_graphs(style: Path, recorder: EmulatedRecorder) -> Stylizer:
 
 
 def pictures(*sizes: tuple[int, int]) -> list[Image.Image]:
-    """Parts of photos, no two alike."""
+    """Crops of photos, no two alike."""
     photos = [resize_picture(open_picture(path), 120) for path in find_pictures(PHOTOS)[:2]]
     return [
         photos[number % 2].crop((number, number, number + width, number + height))
@@ -156,11 +156,11 @@ SIZES = [(40, 32), (33, 41), (40, 32), (40, 32), (33, 41), (40, 32), (50, 20), (
 def test_pictures_of_several_sizes_by_graphs(style: Path, recorder: EmulatedRecorder) -> None:
     stylizer, plainly = by_graphs(style, recorder), Stylizer(style, "cpu", "float32")
     given = pictures(*SIZES)
-    stylized = [stylizer(picture) for picture in given]  # compared when all are there
+    stylized = [stylizer(picture) for picture in given]  # all, before the first is compared
     assert recorder.records == 2
     for picture, found in zip(given, stylized, strict=True):
         expected = np.asarray(plainly(picture), int)
-        assert np.abs(np.asarray(found, int) - expected).max() <= 1  # at ties of rounding
+        assert np.abs(np.asarray(found, int) - expected).max() <= 1  # where rounding is a tie
         assert expected.std() > 20
 
 
@@ -175,7 +175,7 @@ def test_tensors_by_graphs(style: Path, recorder: EmulatedRecorder, dtype: torch
         assert found.dtype == dtype
         tolerance = max(1e-5, torch.finfo(dtype).eps)
         torch.testing.assert_close(found, plainly(batch), rtol=0, atol=tolerance)
-    stylized[-1].zero_()  # of the caller's, even where nothing is converted
+    stylized[-1].zero_()  # the caller's own, even without a conversion
     torch.testing.assert_close(
         stylizer(batches[0]), plainly(batches[0]), rtol=0, atol=max(1e-5, torch.finfo(dtype).eps)
     )
@@ -191,7 +191,7 @@ def test_threads_share_graphs(style: Path, recorder: EmulatedRecorder) -> None:
 
 
 class Failing(EmulatedRecorder):
-    """Records nothing."""
+    """A recorder that fails."""
 
     def __init__(self, error: RuntimeError) -> None:
         super().__init__()
@@ -210,8 +210,8 @@ def test_where_memory_is_short_of_a_graph_there_is_none(
     (picture,) = pictures((40, 32))
     stylized = [stylizer(picture).tobytes() for _ in range(3)]
     assert len(set(stylized)) == 1
-    assert recorder.records == 1  # and is then forgotten, as a size that never came
-    assert not caplog.records  # in one pass all the same
+    assert recorder.records == 1  # the size is forgotten, as if it never came
+    assert not caplog.records  # in one pass nevertheless
 
 
 def test_what_cannot_be_recorded_is_said_and_stylized(
@@ -264,7 +264,7 @@ def test_a_gpu_replays_sizes_in_turn() -> None:
         for turn in range(4)
         for width, height in sizes[: 3 + turn % 3]
     ]
-    fetches = [stylizer.begin(crop) for crop in crops]  # replays overlap fetches
+    fetches = [stylizer.begin(crop) for crop in crops]  # replays overlap downloads
     engine = stylizer._one_pass
     assert isinstance(engine, TorchEngine)
     assert engine.graphs is not None

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data.content import (
-    CentreSquares,
-    ContentData,
-    DeadLeaves,
-    EndlessSampler,
-    PhotoFolder,
-)
+from fast_style.data.content import ContentData, EndlessSampler
+from fast_style.data.datasets import CentreSquares, DeadLeaves, PhotoFolder
 from fast_style.errors import UserError
+from fast_style.training.train import train
 
 RED = (220, 30, 20)
 
@@ -350,3 +348,71 @@ def test_bundled_photos_are_the_default_to_look_at() -> None:
     squares = torch.cat(list(data.val_dataloader()))
     assert len(squares) >= 3
     assert squares.float().std() > 20
+
+
+# ------------------------------------------------------------------- data sets of one's own
+
+OWN_DATA = """
+import numpy as np
+from fast_style.data import ContentImages
+
+
+class Stripes(ContentImages):
+    def __init__(self, count, size, seed):
+        super().__init__(size, seed)
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def draw(self, index, rng, skipped):
+        if index == 0:
+            skipped.append("stripe 0 is worn")
+        stripes = np.zeros((self.size, self.size, 3), dtype=np.uint8)
+        stripes[:, index % self.size] = rng.integers(100, 200)
+        return stripes
+"""
+
+OWN_LEAF = """
+defaults:
+  - dead_leaves
+  - _self_
+
+dataset:
+  _target_: own_data.Stripes
+  count: 5
+  size: ${data.size}
+  seed: ${data.seed}
+"""
+
+
+def test_a_class_and_a_leaf_are_a_data_set(
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "own_data.py").write_text(OWN_DATA)
+    leaf = tmp_path / "my_conf" / "data" / "stripes.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text(OWN_LEAF)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = compose(
+        f"hydra.searchpath=[{leaf.parent.parent}]", "experiment=quickstart", "data=stripes",
+        "model.widths=[4,8,8]", "model.residual_blocks=1", "loss.style_layers=[relu1_1]",
+        "loss.content_layers=[relu1_1]", "data.size=32", "data.batch_size=5", "data.workers=0",
+        "data.val_size=32", "data.val_count=1", "style.size=48", "trainer.accelerator=cpu",
+        "trainer.max_steps=2", f"output_dir={tmp_path / 'run'}", "logger=none",
+    )  # fmt: skip
+    assert train(cfg).steps == 2
+    assert [r.getMessage() for r in caplog.records if "worn" in r.getMessage()] == [
+        "skipped stripe 0 is worn (1 so far)"
+    ]
+
+    data = instantiate(cfg.data)
+    first, second = islice(batches(data), 2)
+    assert first.shape == (5, 3, 32, 32)
+    brightest = [sorted(batch.float().mean((1, 2)).argmax(1).tolist()) for batch in (first, second)]
+    assert brightest == [[0, 1, 2, 3, 4]] * 2
+    assert not torch.equal(first, second)  # epochs have their own images
+    assert data.files_of(0)[0].startswith("Stripes 0.")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import refused, run
 from omegaconf import DictConfig
 from PIL import Image
 
 from fast_style.bundled import PAINTINGS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style
-from fast_style.cli import main
 from fast_style.demo import configure, default_minutes, recipe, train_demo
 from fast_style.images import find_pictures, open_picture, resize_picture
 from fast_style.stylizing.stylizer import Stylizer
@@ -58,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     photo = noise(folder / f"{BUNDLED[0].stem}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result = run(photo.name, "--style", painting.name, "--steps", "2", "-o", "new")
+        result = run("demo", photo.name, "--style", painting.name, "--steps", "2", "-o", "new")
     assert result.exit_code == 0, result.output
     return Demo(painting, photo, folder / "new", result.stdout)
 
@@ -152,23 +151,9 @@ def test_on_a_gpu_its_experiment_trains(compose: Callable[..., DictConfig]) -> N
 
 
 def test_help_tells_how_long_it_trains() -> None:
-    told = " ".join(run("--help").stdout.split())
+    told = " ".join(run("demo", "--help").stdout.split())
     on_cuda, elsewhere = (f"{default_minutes(cuda):g}" for cuda in (True, False))
     assert f"default: ({on_cuda} on an NVIDIA GPU, {elsewhere} without)" in told
-
-
-def run(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, ["demo", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def refused(result: Result, *names: str) -> None:
-    (sentence,) = result.stderr.splitlines()
-    assert result.exit_code == 2
-    assert sentence.startswith("fast-style: ")
-    for name in names:
-        assert name in sentence
 
 
 def nothing_was_made(out: Path) -> bool:
@@ -191,7 +176,7 @@ def test_a_painting_that_cannot_be_used(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.jpg").write_text("no picture")
-    refused(run("--style", style, "--steps", "1", "-o", "out"), said)
+    refused(run("demo", "--style", style, "--steps", "1", "-o", "out"), said)
     assert nothing_was_made(tmp_path / "out")
 
 
@@ -199,10 +184,10 @@ def test_a_photo_that_cannot_be_used(tmp_path: Path) -> None:
     out = tmp_path / "out"
     good, text, thin = tmp_path / "good.png", tmp_path / "text.jpg", tmp_path / "thin.png"
     noise(good)
-    noise(thin, 1000, 20)  # 640 x 13 as the demo shows it
+    noise(thin, 1000, 20)  # 640 x 13 px as the demo resizes it
     text.write_text("no picture")
     for bad in (tmp_path / "nowhere.jpg", text, thin):
-        refused(run(good, bad, "--steps", "1", "-o", out), bad.name)
+        refused(run("demo", good, bad, "--steps", "1", "-o", out), bad.name)
         assert nothing_was_made(out)
 
 
@@ -216,13 +201,13 @@ def test_a_folder_of_content_that_cannot_be_used(tmp_path: Path) -> None:
         (tmp_path / "nowhere", "does not exist"),
         (useless, "text.jpg"),
     ):
-        refused(run("--content", folder, "--steps", "1", "-o", out), folder.name, said)
+        refused(run("demo", "--content", folder, "--steps", "1", "-o", out), folder.name, said)
         assert nothing_was_made(out)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     blocker = tmp_path / "blocker"
     blocker.write_text("mine")
-    refused(run("--steps", "1", "-o", blocker), "blocker")
-    refused(run("--steps", "1", "-o", blocker / "out"), "blocker")
+    refused(run("demo", "--steps", "1", "-o", blocker), "blocker")
+    refused(run("demo", "--steps", "1", "-o", blocker / "out"), "blocker")
     assert blocker.read_text() == "mine"

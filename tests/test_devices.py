@@ -1,4 +1,4 @@
-"""Memory: what limits leave of it, and whose words say that it is short."""
+"""Memory: how much its limits leave, and how libraries report a lack of it."""
 
 import json
 import subprocess
@@ -23,17 +23,17 @@ def in_process(code: str) -> str:
     return done.stdout
 
 
-def test_without_limits_it_is_what_the_machine_has() -> None:
+def test_without_limits_all_free_memory_is_available() -> None:
     free = psutil.virtual_memory().available
     assert 0 < available_memory() <= psutil.virtual_memory().total
     left = min([free, *cgroup_memory_left()])
     assert available_memory() == pytest.approx(left, rel=0.2)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to these limits")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce these limits")
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_limits_of_the_process_count(limit: str) -> None:
-    """As much as is said to be there can be had, and not much more."""
+    """The reported amount can be allocated, and little more."""
     code = f"""
 import json, mmap, resource
 from fast_style.devices import available_memory
@@ -65,7 +65,7 @@ STATISTICS = f"anon 1\nactive_file {3 * MB}\ninactive_file {4 * MB}"
 def test_control_groups_of_version_2(tmp_path: Path) -> None:
     own, root = tmp_path / "cgroup", tmp_path / "fs"
     own.write_text("0::/a/b\n")
-    group(root, memory__stat=STATISTICS)  # the topmost has no limit
+    group(root, memory__stat=STATISTICS)  # the root has no limit
     group(root / "a", memory__max=100 * MB, memory__current=60 * MB, memory__stat=STATISTICS)
     group(root / "a/b", memory__max="max", memory__current=10 * MB, memory__stat=STATISTICS)
     assert list(cgroup_memory_left(own, root)) == [47 * MB]
@@ -76,7 +76,7 @@ def test_control_groups_of_version_2(tmp_path: Path) -> None:
 def test_control_groups_of_version_1(tmp_path: Path) -> None:
     own, root = tmp_path / "cgroup", tmp_path / "fs"
     own.write_text("5:cpu,cpuacct:/other\n4:memory:/docker/1234\n0::/\n")
-    # A container sees its own group at the root, and its path from outside.
+    # A container finds its own group at the root, but reads its path as seen from outside.
     statistics = STATISTICS.replace("active", "total_active").replace("intotal_", "total_in")
     group(
         root / "memory",
@@ -91,26 +91,26 @@ def test_systems_without_control_groups(tmp_path: Path) -> None:
     assert list(cgroup_memory_left(tmp_path / "none", tmp_path)) == []
 
 
-def of_torch() -> None:
+def by_torch() -> None:
     torch.empty(2**60, dtype=torch.uint8)
 
 
-def of_numpy() -> None:
+def by_numpy() -> None:
     np.empty(2**60, dtype=np.uint8)
 
 
-def of_python() -> None:
+def by_python() -> None:
     bytearray(2**62)
 
 
-@pytest.mark.parametrize("ask", [of_torch, of_numpy, of_python])
-def test_too_little_memory_is_known_by_whatever_says_it(ask: object) -> None:
+@pytest.mark.parametrize("ask", [by_torch, by_numpy, by_python])
+def test_a_lack_of_memory_is_recognised_in_every_library(ask: object) -> None:
     assert callable(ask)
     with pytest.raises(Exception) as caught:  # noqa: PT011
         ask()
     assert short_of_memory(caught.value)
 
 
-def test_other_errors_are_others() -> None:
+def test_other_errors_are_not_a_lack_of_memory() -> None:
     for error in (RuntimeError("shapes differ"), ValueError("out of memory"), OSError(28, "full")):
         assert not short_of_memory(error)

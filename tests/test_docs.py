@@ -1,16 +1,23 @@
 """The pages hold: links lead somewhere, commands exist, settings compose, named files are there."""
 
+import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import click
 import pytest
+import torch
+import yaml
 from click.testing import CliRunner
+from hydra.utils import instantiate
 
 from fast_style.cli import main
+from fast_style.config.compose import compose_config
+from fast_style.config.paths import rewrite
+from fast_style.losses import PerceptualLoss
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -114,32 +121,36 @@ def overrides() -> Iterator[list[str]]:
 
 
 def batches() -> list[list[str]]:
-    """The overrides in few lists, without another choice of a part and without a key twice."""
-    apart: set[tuple[str, ...]] = set()
-    together: list[dict[str, str]] = [{}]
+    """The overrides in few lists: those of the same parts together, and no key twice."""
+    found: list[tuple[dict[str, str], dict[str, str]]] = []
     for words in overrides():
         pairs = dict(word.split("=", 1) for word in words)
-        if any((ROOT / "conf" / key).is_dir() for key in pairs):
-            apart.add(tuple(words))
-            continue
-        fits = (batch for batch in together if all(batch.get(k, v) == v for k, v in pairs.items()))
-        batch = next(fits, None)
-        if batch is None:
-            together.append(batch := {})
-        batch.update(pairs)
-    return [*map(list, sorted(apart)), *([f"{k}={v}" for k, v in b.items()] for b in together)]
+        parts = {key: value for key, value in pairs.items() if (ROOT / "conf" / key).is_dir()}
+        for others, batch in found:
+            if others == parts and all(batch.get(k, v) == v for k, v in pairs.items()):
+                batch.update(pairs)
+                break
+        else:
+            found.append((parts, pairs))
+    return [[f"{key}={value}" for key, value in batch.items()] for _, batch in found]
 
 
 def test_settings_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("mine.jpg", "a.jpg", "b.jpg"):
         (tmp_path / name).touch()
+    leaf = tmp_path / "my_conf" / "loss" / "brightness.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text(added("loss")[1])
     for words in batches():
         # The first of several paintings for -m; a run to resume is read, and there is none.
         given = [word.partition(",")[0] if word.startswith("style=") else word for word in words]
         given = [word for word in given if not word.startswith("ckpt_path=")]
-        result = CliRunner().invoke(main, ["train", *given, "--cfg", "job"])
-        assert result.exit_code == 0, f"{shlex.join(given)}: {result.output} {result.exception}"
+        if "--config-dir=my_conf" in given:  # the command alone knows it
+            result = CliRunner().invoke(main, ["train", *given, "--cfg", "job"])
+            assert result.exit_code == 0, f"{shlex.join(given)}: {result.output}"
+        else:
+            compose_config(rewrite(given))
 
 
 def test_named_files_are_there() -> None:
@@ -148,6 +159,78 @@ def test_named_files_are_there() -> None:
     for page, word in named:
         if word.split("/")[0] in FOLDERS and "/" in word and not re.search(r"[*={}:]", word):
             assert (ROOT / word).exists(), f"{page}: {word}"
+        elif re.fullmatch(r"[a-z_]+/[a-z_]+\.py", word):  # in a room
+            assert (ROOT / "fast_style" / word).exists(), f"{page}: {word}"
+
+
+def added(part: str) -> list[str]:
+    """The Python and the YAML of the page that says how to add a part."""
+    section = text(ROOT / "docs" / "architecture.md").partition(f"## Add a {part}")[2]
+    return re.findall(r"^```(?:python|yaml)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[:2]
+
+
+def test_the_added_data_set_gives_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, leaf = added("data set")
+    (tmp_path / "my_data.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    dataset = instantiate(yaml.safe_load(leaf)["dataset"] | {"size": 32, "seed": 0})
+    image, skipped = dataset[0, 5]
+    assert image.shape == (3, 32, 32)
+    assert not skipped
+
+
+def test_the_added_loss_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, leaf = added("loss")
+    (tmp_path / "my_losses.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    term = instantiate(yaml.safe_load(leaf)["terms"]["brightness"])
+    loss = PerceptualLoss("vgg16", "bundled", ["relu1_1"], ["relu1_1"], terms={"brightness": term})
+    loss.set_style_image(torch.full((1, 3, 32, 32), 0.75))
+    losses = loss(torch.full((1, 3, 32, 32), 0.25), torch.full((1, 3, 32, 32), 0.25))
+    assert losses["brightness"] == 0.25
+    others = losses["content"] + 10 * losses["style"]
+    assert losses["total"] == pytest.approx(float(others) + 3 * 0.25)
+
+
+def floors() -> dict[str, int]:
+    """The floor of each room in the drawing of the floor plan, from the ground up."""
+    drawing = text(ROOT / "docs" / "pictures" / "floor-plan.svg")
+    found = re.findall(r'class="box" x="\d+" y="(\d+)".*\n.*class="room".*?>(\w+)<', drawing)
+    return {room: -int(top) for top, room in found}
+
+
+class _Imports(ast.NodeVisitor):
+    """Collects the rooms that a module imports, except for types alone."""
+
+    def __init__(self) -> None:
+        self.rooms: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._add(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self._add(f"{node.module}.{alias.name}" for alias in node.names)
+
+    def _add(self, names: Iterable[str]) -> None:
+        self.rooms |= {name.split(".")[1] for name in names if name.startswith("fast_style.")}
+
+
+def test_imports_go_down_the_floor_plan() -> None:
+    package, floor = ROOT / "fast_style", floors()
+    inside = {
+        path.name.removesuffix(".py") for path in package.glob("[!_]*") if path.name != "assets"
+    }
+    assert set(floor) == inside
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        imports = _Imports()
+        imports.visit(ast.parse(text(path)))
+        for other in imports.rooms & inside - {room} if room in inside else ():
+            assert floor[other] < floor[room], f"{path}: {room} imports {other}"
 
 
 def test_scripts_know_their_options() -> None:
@@ -156,6 +239,7 @@ def test_scripts_know_their_options() -> None:
         if script is None:
             continue
         path = ROOT / script
-        known = "\n".join(map(text, sorted(path.rglob("*.py")) if path.is_dir() else [path]))
+        packages = path.parent.glob("*/**/*.py")  # which the script may import
+        known = "\n".join(map(text, (path, *packages)))
         for option in (word for word in words if word.startswith("--")):
             assert f'"{option}"' in known, f"{page}: {script} {option}"

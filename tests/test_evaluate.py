@@ -19,7 +19,7 @@ from torch import Tensor
 from fast_style.bundled import PAINTINGS
 from fast_style.checkpoint import TrainedStyle, read_style, save_style, shipped_styles
 from fast_style.cli import main
-from fast_style.data.content import CentreSquares
+from fast_style.data.datasets import CentreSquares
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
 from fast_style.evaluation.evaluate import Plan, Progress, evaluate

@@ -166,7 +166,7 @@ def test_it_stops_when_told_to_with_the_best_so_far(photo: Tensor, loss: Percept
 
 
 def test_the_papers_own_weights_work_as_well(photo: Tensor) -> None:
-    # Totals of 1e12 where the relative ones are near 1: L-BFGS has absolute tolerances.
+    # Totals near 1e12 instead of 1 test the absolute tolerances of L-BFGS.
     loss = load_loss(["loss.normalization=gatys", "loss.style_weight=1e3", "loss.tv_weight=0"])
     loss.set_style_image(small(PAINTING, 64))
     totals: list[float] = []
@@ -303,7 +303,7 @@ def test_from_a_picture_of_another_size_and_other_weights(tmp_path: Path) -> Non
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     colour = np.asarray(open_picture(out), dtype=float).mean((0, 1))
-    assert np.abs(colour - (200, 30, 30)).max() < 3  # one evaluation: it is where it started
+    assert np.abs(colour - (200, 30, 30)).max() < 3  # after one evaluation it is still the start
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_ctrl_c_keeps_what_there_is(tmp_path: Path) -> None:
     ) as process:
         assert process.stderr is not None
         shown = b""
-        while b"style" not in shown:  # the bar has losses: it is at work
+        while b"style" not in shown:  # the bar shows losses once it is at work
             shown += process.stderr.read(1)
         assert not out.exists()
         process.send_signal(signal.SIGINT)

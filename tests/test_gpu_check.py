@@ -1,4 +1,4 @@
-"""What measures on a GPU runs on any machine, and its table tells what was found."""
+"""The GPU check runs on any machine, and its table has what it found."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "gpu_check.sh"
 
 
 def check(out: Path, *arguments: str) -> tuple[int, list[list[str]]]:
-    """The exit code, and the table's rows: what, goal, measured, verdict."""
+    """Run the check; return its exit code and the rows of its table."""
     done = subprocess.run(
         [SCRIPT, out, "--device", "cpu", *arguments],
         capture_output=True,

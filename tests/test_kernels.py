@@ -1,5 +1,7 @@
-"""Our kernels against PyTorch in float64: on a GPU where there is one, else by Triton's
-interpreter; and that they compile for an H100."""
+"""The kernels agree with PyTorch in float64, and compile for an H100.
+
+They run on a GPU where there is one, else in Triton's interpreter.
+"""
 
 import subprocess
 import sys
@@ -22,8 +24,8 @@ pytestmark = pytest.mark.skipif(not kernels.AVAILABLE, reason="needs Triton")
 EPS = 1e-5
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 LAST = torch.channels_last
-# Few tiles, for the interpreter is slow. The wide one has a pixel more than a tile, which takes 32
-# (backward) or 64 pixels of so many channels, the uneven one channels that fill no tile.
+# Shapes of few tiles, because the interpreter is slow. WIDE has one pixel more than a tile of 32
+# (backward) or 64 pixels holds. The channels of UNEVEN fill no tile.
 SMALL = (2, 3, 14, 19)
 WIDE = (1, 128, 5, 13)
 UNEVEN = (1, 130, 4, 5)
@@ -36,15 +38,15 @@ def values(*shape: int, seed: int = 0, device: str, dtype: torch.dtype = torch.f
 
 
 def near(got: Tensor, wanted: Tensor, scale: float = 1) -> None:
-    """What was computed in float32 and rounded once, is what float64 says."""
+    """A result of float32 arithmetic, rounded once, equals the float64 result."""
     relative = 1e-5
     if got.dtype == torch.bfloat16:
-        relative = 2**-8 if got.is_cuda else 2**-7  # the interpreter cuts off, GPUs round
+        relative = 2**-8 if got.is_cuda else 2**-7  # the interpreter truncates, GPUs round
     torch.testing.assert_close(got.double(), wanted, rtol=relative, atol=2e-5 * scale)
 
 
 def pad_reference(x: Tensor, margin: int, skipped: int) -> Tensor:
-    """By indices: PyTorch has no padding that repeats the edge and more."""
+    """Padding by indices: PyTorch's paddings cannot mirror the edge itself by more than 1."""
 
     def indices(side: int) -> Tensor:
         once = torch.arange(side)
@@ -63,7 +65,7 @@ def pad_reference(x: Tensor, margin: int, skipped: int) -> Tensor:
         (WIDE, 1, 1),
         (UNEVEN, 1, 0),
         ((3, 1, 17, 11), 4, 1),
-        # Margins as wide as the mirror image: up to nine pixels show one.
+        # Margins as wide as the mirror image: a pixel appears up to nine times.
         ((2, 4, 6, 9), 5, 1),
         ((2, 4, 5, 5), 5, 0),
         ((1, 8, 2, 1), 0, 1),
@@ -145,7 +147,7 @@ def test_norm(
     device: str, shape: tuple[int, ...], kind: str, margin: int, skipped: int, dtype: torch.dtype
 ) -> None:
     channels, height, width = shape[1:]
-    # A mean and a spread for each channel.
+    # Each channel has its own mean and spread.
     x = values(*shape, device=device)
     x = x * values(channels, 1, 1, seed=1, device=device) + values(
         channels, 1, 1, seed=2, device=device
@@ -168,7 +170,7 @@ def test_norm(
         return skip[:, :, inset : inset + height, inset : inset + width]
 
     wanted = norm_reference(exact["x"], exact["weight"], exact["bias"])
-    # What float32 may call positive and float64 negative gets no gradient.
+    # Values whose sign may differ between float32 and float64 get no gradient.
     clear = pad_reference((wanted.abs() > 1e-4).to(dtype), margin, skipped)
     skip = inputs.get("skip")
     if kind == "relu":
@@ -196,7 +198,7 @@ def test_norm(
     gradient = values(*wanted.shape, seed=6, device=device, dtype=dtype) * clear
     changes = torch.autograd.grad(got, list(inputs.values()), gradient)
     wanted_changes = torch.autograd.grad(wanted, list(exact.values()), gradient.double())
-    # Small spreads make large gradients, and many pixels make large sums.
+    # Small spreads make large gradients, and many pixels large sums.
     scale = max(1, (exact["weight"].abs() / exact["x"].std((2, 3)).amin(0)).max().item())
     for name, change, wanted_change in zip(inputs, changes, wanted_changes, strict=True):
         assert change.dtype == inputs[name].dtype
@@ -216,7 +218,7 @@ def test_norm_of_other_layouts(device: str, lay: Callable[[Tensor], Tensor]) -> 
     wanted = pad_reference(norm_reference(*exact[:3]) + exact[3], 1, 1)
     assert got.is_contiguous(memory_format=LAST)
     near(got, wanted)
-    # The gradient of a sum has no strides at all.
+    # The gradient of a sum is expanded: all its strides are 0.
     weights = torch.arange(11.0, device=device)
     changes = torch.autograd.grad((got.sum((0, 1, 2)) * weights).sum(), inputs)
     wanted_changes = torch.autograd.grad((wanted.sum((0, 1, 2)) * weights).sum(), exact)
@@ -240,14 +242,14 @@ def test_norm_keeps_digits_of_a_small_spread_around_a_large_mean(device: str) ->
     x = 1000 + 0.1 * values(1, 2, 67, 93, device=device)
     weight, bias = torch.ones(2, device=device), torch.zeros(2, device=device)
     got = kernels.normalized(x, weight, bias, EPS, False)
-    # At 1000, float32 moves in steps of 6e-5: half of one is 3e-4 of the spread.
+    # Near 1000, float32 has steps of 6e-5. Half a step is 3e-4 of the spread.
     wanted = norm_reference(x.double(), weight.double(), bias.double())
     torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=5e-4)
 
 
 def test_norm_of_two_megapixels(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In many chunks of many tiles, the last of them short."""
-    if device == "cpu":  # the same in larger tiles, of which the interpreter takes more at once
+    """The picture is split into many chunks of many tiles, of which the last is short."""
+    if device == "cpu":  # larger tiles, which the interpreter computes at once
         monkeypatch.setattr("fast_style.networks.kernels.norm.READ", 2**19)
         monkeypatch.setattr(launch, "PROGRAMS", 4)
     x = (4 + values(1, 1, 1031, 2039, device=device)).bfloat16().requires_grad_()
@@ -266,7 +268,7 @@ def test_norm_of_two_megapixels(device: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_results_repeat_bit_for_bit(device: str) -> None:
-    # The interpreter works on one program after the other, so that only GPUs need large pictures.
+    # The interpreter runs one program after the other: only a GPU needs a large picture here.
     shape = (16, 128, 65, 67) if device == "cuda" else (1, 3, 17, 19)
     x = values(*shape, device=device, dtype=torch.bfloat16).requires_grad_()
     weight, bias = (values(shape[1], seed=seed, device=device).requires_grad_() for seed in (1, 2))
@@ -289,7 +291,7 @@ def test_biased_relu(
 ) -> None:
     leaf = values(*shape, device=device, dtype=dtype).requires_grad_()
     bias = values(shape[1], seed=1, device=device, dtype=dtype)
-    # A copy, as a convolution's output is.
+    # In place, it must not change the leaf.
     x = leaf.clone(memory_format=layout)
     version, place = x._version, x.data_ptr()
     got = kernels.biased_relu(x, bias)
@@ -323,7 +325,7 @@ def test_all_serve_without_gradients(device: str, mode: Callable[[], Any]) -> No
 
 
 class Log(TorchDispatchMode):
-    """Operations that are dispatched, but for views."""
+    """Names of the dispatched operations, without views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -336,7 +338,7 @@ class Log(TorchDispatchMode):
 
 
 def step(x: Tensor, weight: Tensor, bias: Tensor, backward: bool = True) -> list[Tensor]:
-    """Uses all of the module. Gives all that it makes."""
+    """Call every function once; returns all results and gradients."""
     padded = kernels.padded(x, 2, 1, 8)
     normal = kernels.normalized(padded, weight, bias, EPS, True, margin=1)
     again = kernels.normalized(padded, weight, bias, EPS, False, skip=normal)
@@ -370,7 +372,7 @@ def test_fake_tensors_are_as_real_ones_and_each_function_is_one_operation(
         "normalized_backward",
         "padded_backward",
     ]
-    # Besides, the gradient that the test makes, and sums of what is used twice.
+    # The others make the test's gradient, and add up gradients of tensors that are used twice.
     others = [name for name in log.names if name.startswith("aten::")]
     assert set(others) <= {"aten::ones_like", "aten::add", "aten::add_"}, others
     assert len(others) == 4
@@ -421,8 +423,8 @@ def test_what_cannot_be_is_refused(wrong: Callable[[Tensor, Tensor], Tensor], me
         wrong(torch.zeros(2, 4, 5, 5), torch.zeros(4))
 
 
-# Triton compiles without a GPU for one that it is told of. What would be launched is compiled
-# instead, with all that the launch says of its arguments.
+# Triton compiles for a GPU that is not there, if it is told which one. Here each launch compiles
+# instead, with the same arguments.
 COMPILE = """
 import sys, tempfile, subprocess, re
 import torch
@@ -453,7 +455,7 @@ def launch_all(dtype):
     skip = kernels.padded(x, 1, 1)
     yield skip
     yield kernels.normalized(x, c, c, 1e-5, True, margin=1)
-    if dtype == torch.bfloat16:  # what trainings use by default, in all forms
+    if dtype == torch.bfloat16:  # the default of trainings, in all forms
         yield kernels.normalized(x, c, c, 1e-5, False, skip, margin=1)
         yield kernels.normalized(x, c, c, 1e-5, False, skip[..., 1:-1, 1:-1])
         kernels.padded(x[:, :3].contiguous(), 4, 1, 8)
@@ -480,7 +482,7 @@ for name, kernel in compiled.values():
 
 @pytest.mark.slow
 def test_all_compile_for_an_h100(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     import triton
 
@@ -489,7 +491,9 @@ def test_all_compile_for_an_h100(
         if not (tools / tool).is_file():
             pytest.skip(f"Triton comes without {tool}")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    # Kept between runs: Triton compiles only kernels that changed.
+    assert pytestconfig.cache is not None
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(pytestconfig.cache.mkdir("triton")))
     done = subprocess.run(
         [sys.executable, "-c", COMPILE], capture_output=True, text=True, cwd=pytestconfig.rootpath
     )
@@ -508,8 +512,8 @@ def test_all_compile_for_an_h100(
         "relu_backward",
     }
     for name, registers, stack, vectors in lines:
-        # As many as let four programs run on each multiprocessor, and next to none spilled; memory
-        # is read in the widest words.
+        # Few enough registers for four programs on each multiprocessor, nearly none spilled to the
+        # stack, and memory read in the widest words.
         assert int(registers) <= launch.MAX_REGISTERS, name
         assert int(stack) <= 64, name
         assert vectors == "True", name

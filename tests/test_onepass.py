@@ -1,4 +1,4 @@
-"""One pass on a GPU, from 8-bit levels to 8-bit levels, as told to a device that is not there."""
+"""One pass on a GPU from 8-bit levels to 8-bit levels, tested on a CPU and on fake tensors."""
 
 import pytest
 import torch
@@ -37,13 +37,13 @@ def test_levels_and_photos_are_stylized_with_their_grain() -> None:
     photos = (given / 255).permute(2, 0, 1).unsqueeze(0)
     before = photos.clone()
     torch.testing.assert_close(once.photos(photos), expected, rtol=0, atol=1e-5)
-    assert torch.equal(photos, before)  # as static buffers have to stay
+    assert torch.equal(photos, before)  # the static buffers of a graph must not change
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["levels", "photos"])
 def test_few_operations_around_the_network(kind: str, dispatched: Dispatched) -> None:
-    """On fake tensors, which have no values: what waited for one would fail."""
+    """Fake tensors have no values, so an operation that waits for one would fail."""
     once = OnePass(network(), CPU, torch.bfloat16)
     with FakeTensorMode(allow_non_fake_inputs=True):
         given: Tensor

@@ -1,4 +1,4 @@
-"""The network as an OpenVINO graph: PyTorch's numbers at every size."""
+"""The OpenVINO graph computes PyTorch's numbers at every size."""
 
 import numpy as np
 import openvino
@@ -13,8 +13,16 @@ from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing import openvino as engine
 from fast_style.stylizing.openvino import CompiledTransformer
 
+# Sides with every remainder of 4. 8-bit levels are converted before and behind the network, for
+# which two sizes are enough.
 SIZES = [(16, 16), (16, 31), (17, 18), (18, 17), (19, 64), (20, 21), (33, 47), (101, 37)]
-WIDTHS = [(32, 64, 128), (16, 32, 64), (4, 8, 8)]  # conf/model's, and small ones for odd channels
+LEVELS_AT = [(16, 16), (33, 47)]
+NETWORKS = [  # conf/model's, and few channels, which no vector register divides
+    ((32, 64, 128), 2),
+    ((16, 32, 64), 2),
+    ((4, 8, 8), 2),
+    ((4, 8, 8), 0),
+]
 
 
 def compiled(network: ImageTransformer) -> CompiledTransformer:
@@ -22,13 +30,12 @@ def compiled(network: ImageTransformer) -> CompiledTransformer:
     return CompiledTransformer(weights, exactly=True, plan=network.plan)
 
 
-@pytest.mark.parametrize("widths", WIDTHS)
-@pytest.mark.parametrize("residual_blocks", [0, 2])
+@pytest.mark.parametrize(("widths", "residual_blocks"), NETWORKS)
 def test_the_graph_is_the_network(widths: tuple[int, int, int], residual_blocks: int) -> None:
     torch.manual_seed(0)
     network = ImageTransformer(widths, residual_blocks).eval()
     for parameter in network.parameters():
-        if parameter.ndim == 1:  # norms that do nothing would hide a mistake in them
+        if parameter.ndim == 1:  # norms that change nothing would hide a mistake
             torch.nn.init.normal_(parameter, 0.5, 0.3)
     graph = compiled(network)
     for height, width in SIZES:
@@ -39,6 +46,8 @@ def test_the_graph_is_the_network(widths: tuple[int, int, int], residual_blocks:
             expected = network(given.permute(2, 0, 1).unsqueeze(0))[0].permute(1, 2, 0).numpy()
         assert expected.std() > 0.05
         np.testing.assert_allclose(graph(photo.numpy()), expected, rtol=0, atol=5e-6)
+        if (height, width) not in LEVELS_AT:
+            continue
         levels = (photo * 255).round().numpy().astype(np.uint8)
         given = torch.from_numpy(with_grain(levels)) / 255
         with torch.no_grad():
@@ -58,21 +67,28 @@ def test_weights_of_any_memory_layout() -> None:
     np.testing.assert_array_equal(compiled(network)(photo), expected)
 
 
+@pytest.fixture(scope="module", params=[0.0, 3.0], ids=["mean 0", "mean 3"])
+def large(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+    """16 megapixels with this mean, and their exact instance norm."""
+    values = np.random.default_rng(0).standard_normal((1, 1, 4096, 4096), np.float32)
+    x = torch.from_numpy(values).add_(request.param).bfloat16().float().numpy()
+    return x, (x - x.mean(dtype=float)) / x.std(dtype=float)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("mean", [0.0, 3.0])
-def test_instance_norm_is_right_on_large_pictures(mean: float, bf16: bool) -> None:
-    # 16 megapixels: summed in float32 one by one, the variance is off by a hundredth.
-    values = np.random.default_rng(0).standard_normal((1, 1, 4096, 4096), np.float32) + mean
-    x = torch.from_numpy(values).bfloat16().float().numpy()
+def test_instance_norm_is_right_on_large_pictures(
+    large: tuple[np.ndarray, np.ndarray], bf16: bool
+) -> None:
+    # Summed in float32 one by one, the variance can be off by a hundredth.
+    x, expected = large
     photo = engine.ops.parameter(x.shape, np.float32)
     graph = openvino.Model([engine.ops.result(engine.standardized(photo))], [photo])
     precision = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
-    normed = openvino.Core().compile_model(graph, "CPU", precision)([x])[0].astype(float)
-    expected = (x - x.mean(dtype=float)) / x.std(dtype=float)
-    np.testing.assert_allclose(normed.mean(), 0, atol=0.001)
-    np.testing.assert_allclose(normed.std(), 1, rtol=0.002)
-    np.testing.assert_allclose(normed, expected, rtol=0, atol=0.05 if bf16 else 0.005)
+    normed = openvino.Core().compile_model(graph, "CPU", precision)([x])[0]
+    np.testing.assert_allclose(normed.mean(dtype=float), 0, atol=0.001)
+    np.testing.assert_allclose(normed.std(dtype=float), 1, rtol=0.002)
+    assert np.abs(normed - expected).max() < (0.05 if bf16 else 0.005)
 
 
 PHOTO = np.asarray(open_picture(find_pictures(PHOTOS)[0]).resize((240, 160)))
@@ -95,7 +111,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("style", ["starry-night", "peacock-mosaic", "composition-vii"])
 @pytest.mark.parametrize("picture", PICTURES)
-def test_few_bits_where_they_keep_the_picture(style: str, picture: str) -> None:
+def test_few_bits_are_used_where_they_keep_the_picture(style: str, picture: str) -> None:
     weights = read_style(style).at_strength(1.0).weights
     given = PICTURES[picture]
     exact = CompiledTransformer(weights, exactly=True)(given).astype(float)
@@ -104,7 +120,7 @@ def test_few_bits_where_they_keep_the_picture(style: str, picture: str) -> None:
     assert -10 * np.log10(error + 1e-9) > 40
     if picture == "photo":
         assert error  # in 8 bits
-    else:  # these it takes float32
+    else:  # in float32
         assert not error
 
 

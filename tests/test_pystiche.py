@@ -1,5 +1,4 @@
-"""The three losses, and their gradients, against pystiche (Meier and Lohweg 2020) on real pictures
-with the same VGG16."""
+"""Losses and gradients equal pystiche's (Meier and Lohweg 2020), with the same VGG16."""
 
 import importlib
 import sys
@@ -24,7 +23,7 @@ WEIGHTS: dict[str, Any] = {"content_weight": 1.5, "style_weight": 20.0, "tv_weig
 
 @pytest.fixture(scope="module")
 def pystiche() -> Any:
-    # It asks torchvision for addresses of weights under a name that is gone, and needs none here.
+    # pystiche imports addresses of weights from torchvision under a name that no longer exists.
     with pytest.MonkeyPatch.context() as patch:
         for name in ("alexnet", "vgg"):
             module = sys.modules[f"torchvision.models.{name}"]
@@ -34,7 +33,7 @@ def pystiche() -> Any:
 
 @pytest.fixture(scope="module")
 def encoder(pystiche: Any) -> Any:
-    """pystiche's view of torchvision's VGG16, whose first layer repeats the picture's edge."""
+    """torchvision's VGG16 as pystiche's encoder; the first layer repeats the picture's edge."""
     features = models.vgg16(weights=None).features[:23]
     weights = {name.removeprefix("features."): t for name, t in load_file(VGG16_WEIGHTS).items()}
     features.load_state_dict({name: weights[name].float() for name in features.state_dict()})
@@ -55,7 +54,7 @@ def encoder(pystiche: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def pictures() -> tuple[Tensor, Tensor, Tensor]:
-    """A square photo, a picture made of it, and a painting of another shape."""
+    """A square photo, a variation of it, and a painting of another shape."""
     photo, painting = (
         to_tensor(resize_picture(open_picture(path), size)).unsqueeze(0)
         for path, size in ((PHOTOS / "astronaut.jpg", 144), (PAINTINGS / "poppy-field.jpg", 200))
@@ -81,8 +80,8 @@ def test_losses_and_gradient_are_pystiches(
     found = loss(ours, photo)
     found["total"].backward()
 
-    # pystiche's are means over all elements: of features, of Gram matrices that are not divided by
-    # the channels. The papers sum where we take the ratio to the same of the target.
+    # pystiche takes means over all elements of features, and of Gram matrices that are not divided
+    # by the channels. The papers take sums; "relative" divides by the same mean of the target.
     theirs = stylized.clone().requires_grad_()
     content, style = [], []
     for layer in CONTENT_LAYERS:
@@ -99,7 +98,7 @@ def test_losses_and_gradient_are_pystiches(
         comparison.set_target_image(painting)
         scale = {"relative": 1 / target.square().mean(), "gatys": 1 / 4}
         style.append(comparison(theirs) * scale.get(normalization, 1.0))
-    # It leaves out the last row and column; repeated, they add nothing.
+    # pystiche leaves out the last row and column. Repeated, they add nothing.
     edged = F.pad(theirs, (0, 1, 0, 1), mode="replicate")
     tv = pystiche.loss.functional.total_variation_loss(edged, reduction="sum")
     channels, side = photo.shape[1:3]

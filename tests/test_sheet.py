@@ -1,4 +1,4 @@
-"""Contact sheets: every picture whole, and where it should be."""
+"""Contact sheets show every picture whole and in its place."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ def pairs() -> Iterator[tuple[Image.Image, Image.Image]]:
 
 
 def boxes(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the one rectangle of a colour."""
+    """Return left, top, width and height of the only rectangle of a colour."""
     found: NDArray[np.bool_] = (np.asarray(sheet) == colour).all(axis=-1)
     rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
     assert found.sum() == rows.size * columns.size > 0
@@ -106,7 +106,7 @@ def test_pictures_that_go_in_are_not_changed() -> None:
     assert [picture.tobytes() for picture in (painting, photo, stylized)] == before
 
 
-# One photo in many styles
+# A photo in many styles
 
 
 def test_a_grid_goes_row_by_row_and_leaves_places_empty() -> None:
@@ -154,7 +154,7 @@ def test_captions_grow_with_the_pictures() -> None:
 
 @pytest.fixture(scope="module")
 def styles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three unlike networks: two adjustable, the last of one strength."""
+    """Three different networks: two adjustable ones, and one for full strength alone."""
     paths = []
     for number, name in enumerate(("one", "two", "rigid")):
         torch.manual_seed(number)
@@ -176,7 +176,7 @@ def draw(*arguments: str | Path) -> Result:
 
 
 def found(sheet: Image.Image, picture: Image.Image) -> list[tuple[int, int]]:
-    """Where on a sheet a picture is, pixel by pixel, as (left, top)."""
+    """Find all places, as (left, top), where a sheet shows exactly this picture."""
     pixels, wanted = np.asarray(sheet), np.asarray(picture)
     height, width = wanted.shape[:2]
     starts = np.argwhere((pixels == wanted[0, 0]).all(axis=-1))
@@ -235,9 +235,17 @@ def test_all_shipped_styles_by_default(tmp_path: Path, monkeypatch: pytest.Monke
     result = draw(PHOTO, "--size", "64")
     assert result.exit_code == 0, result.output
     photo = resize_picture(open_picture(PHOTO), 64)
+    names = shipped_styles()
     sheet = open_picture(Path("sheet.png"))
-    for name in shipped_styles():
-        assert len(found(sheet, Stylizer(name)(photo))) == 1
+    unpainted = captioned_grid([(photo, caption) for caption in ("photo", *names)], columns=3)
+    first, *places = found(unpainted, photo)
+    for left, top in places:
+        box = (left, top, left + photo.width, top + photo.height)
+        unpainted.paste(sheet.crop(box), box)
+    assert sheet.tobytes() == unpainted.tobytes()  # the photo, and every caption in its place
+    assert found(sheet, photo) == [first]
+    for number in (0, -1):
+        assert found(sheet, Stylizer(names[number])(photo)) == [places[number]]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +258,7 @@ def test_all_shipped_styles_by_default(tmp_path: Path, monkeypatch: pytest.Monke
         ([PHOTO, "--style", "rigid", "--strength", "0.5"], "trained for full strength alone"),
         ([PHOTO, "--device", "nonsense"], "'nonsense'"),
         ([PHOTO, "-o", "sheet.pdf"], "sheet.pdf does not say in which format"),
-        ([PHOTO, "-o", "sheet.pdf", "--device", "nonsense"], "sheet.pdf"),  # before any network
+        ([PHOTO, "-o", "sheet.pdf", "--device", "nonsense"], "sheet.pdf"),  # before the device
         ([PHOTO, "-o", "."], ". is a folder"),
         ([PHOTO, "-o", "text.jpg/sheet.png"], "text.jpg/sheet.png cannot be saved"),
         (["mine.png", "-o", "mine.png"], "mine.png is the photo itself"),

@@ -1,4 +1,4 @@
-"""Which file goes where, and that no picture of the user's is lost on the way."""
+"""Each file goes to the right place, and no picture of the user's is lost."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from fast_style.stylizing.files import plan_files as plan_of_styles
 
 
 class Reported(list[UserError]):
-    """Collects what is reported, and expects nothing more than was looked at."""
+    """Collects what is reported."""
 
     def sentence(self) -> str:
         assert len(self) == 1
@@ -36,7 +36,7 @@ def picture(path: Path, size: tuple[int, int] = (24, 20)) -> Path:
 def plan_files(
     sources: list[Path], out: Path, report: Callable[[UserError], None], style: str = "wave"
 ) -> list[tuple[Path, Path]]:
-    """Sources and targets in one style."""
+    """Plan for one style, and return sources with their targets."""
     (jobs,) = plan_of_styles(sources, out, [Path(f"{style}.safetensors")], report)
     return [(job.source, job.target) for job in jobs]
 
@@ -162,7 +162,7 @@ def run(
     settings: str = "",
     report: Callable[[UserError], object] = lambda error: pytest.fail(str(error)),
 ) -> list[Path]:
-    """Plan and write; the files that were written."""
+    """Plan and write, and return the files that were written."""
     files = [Path(f"{style}.safetensors") for style in styles or ("wave",)]
     (*all_jobs,) = plan_of_styles(sources, out, files, report, settings)
     for own in all_jobs:
@@ -218,7 +218,7 @@ def test_a_file_that_is_named_is_replaced_with_a_word(
     assert run([photo], mine) == [mine]
     assert caplog.messages == [f"{mine} was there before and is replaced"]
     caplog.clear()
-    assert run([photo], mine) == [mine]  # it wrote that one itself
+    assert run([photo], mine) == [mine]  # the first run wrote that file itself
     assert caplog.messages == []
 
 
@@ -416,7 +416,7 @@ def test_few_pictures_are_read_ahead(tmp_path: Path, at_once: int) -> None:
     pairs = [(picture(tmp_path / f"{n}.png"), tmp_path / "out" / f"{n}.png") for n in range(9)]
     outcomes = stylize_files(inverting, jobs(pairs), None, at_once)
     assert next(outcomes) is None
-    for source, _ in pairs[2 * at_once + 1 :]:  # the rest are to be written or read by now
+    for source, _ in pairs[2 * at_once + 1 :]:  # the others are written or read by now
         source.unlink()
     found = [error is None for error in outcomes]
     assert found == [True] * (2 * at_once) + [False] * (8 - 2 * at_once)
@@ -427,7 +427,7 @@ def test_several_pictures_are_fetched_and_written_at_once(tmp_path: Path) -> Non
 
     def begin(photo: Image.Image) -> PendingPicture:
         def fetch() -> Image.Image:
-            together.wait()  # fails unless three are here at the same time
+            together.wait()  # fails unless three threads wait at the same time
             return ImageChops.invert(photo)
 
         return fetch

@@ -28,7 +28,7 @@ from torch import Tensor
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.cli import main
-from fast_style.data.content import CentreSquares
+from fast_style.data.datasets import CentreSquares
 from fast_style.devices import computes_in_bf16
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
@@ -54,6 +54,9 @@ TINY = [
     "trainer.val_check_interval=3",
     "trainer.log_every_n_steps=1",
 ]
+
+# Validation, with its exports and checkpoints, takes longer than steps this small.
+RARELY = "trainer.val_check_interval=1000"
 
 STANDSTILL = ["optimizer.lr=0", "optimizer.adam_lr=0"]
 
@@ -184,7 +187,7 @@ def test_tensorboard_shows_the_pictures(finished: TrainingResult) -> None:
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine(run: Run, tmp_path: Path) -> None:
-    result = run(tmp_path / "run", "trainer.max_steps=20", "callbacks.schedule.warmup=0.25")
+    result = run(tmp_path / "run", "trainer.max_steps=20", "callbacks.schedule.warmup=0.25", RARELY)
     found = scalars(result, "train/learning_rate")
     assert list(found) == list(range(20))
     for step, rate in found.items():
@@ -196,9 +199,9 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine(run: Run, tmp_path: Path) 
 
 
 def test_training_lowers_the_loss(run: Run, tmp_path: Path) -> None:
-    result = run(tmp_path / "run", "trainer.max_steps=60", "trainer.val_check_interval=5")
+    result = run(tmp_path / "run", "trainer.max_steps=60", "trainer.val_check_interval=10")
     found = list(scalars(result, "val/total").values())
-    assert len(found) == 12
+    assert len(found) == 6
     assert found[-1] < 0.7 * found[0]
     assert found[-1] == pytest.approx(result.losses["total"], rel=1e-5)
 
@@ -325,7 +328,10 @@ def test_stability_is_learned(run: Run, tmp_path: Path) -> None:
     changes = []
     for weight in (0, 10):
         done = run(
-            tmp_path / f"{weight}", f"loss.stability_weight={weight}", "trainer.max_steps=60"
+            tmp_path / f"{weight}",
+            f"loss.stability_weight={weight}",
+            "trainer.max_steps=60",
+            RARELY,
         )
         network = load_style(done.network).network
         with torch.no_grad():
@@ -392,8 +398,8 @@ def assert_one_sentence(result: Result, *words: str) -> None:
         (["data=photos", "data.dir=bad"], ["bad", "none of the 1 pictures"]),
         (["data.val_dir=absent"], ["absent"]),
         (["ckpt_path=absent.ckpt"], ["absent.ckpt", "does not exist"]),
-        (["ckpt_path=text.jpg"], ["text.jpg", "no training checkpoint"]),
-        (["ckpt_path=tensors.ckpt"], ["tensors.ckpt", "no training checkpoint"]),
+        (["ckpt_path=text.jpg"], ["text.jpg", "not a training checkpoint"]),
+        (["ckpt_path=tensors.ckpt"], ["tensors.ckpt", "not a training checkpoint"]),
         (["ckpt_path=empty"], ["empty"]),
         (["init=no-such-style"], ["no-such-style"]),
         (["init=text.jpg"], ["text.jpg"]),
@@ -438,7 +444,7 @@ def test_a_checkpoint_that_would_run_code(
 ) -> None:
     for as_torch in (True, False):
         target = bomb(tmp_path / "last.ckpt", as_torch)
-        assert_one_sentence(command("ckpt_path=last.ckpt"), "no training checkpoint")
+        assert_one_sentence(command("ckpt_path=last.ckpt"), "not a training checkpoint")
         assert not target.exists()
 
 
@@ -475,7 +481,7 @@ def test_one_run_for_each_of_several_paintings(
 ) -> None:
     for name in ("a", "b"):
         Image.effect_noise((60, 40), 80).save(tmp_path / f"{name}.png")
-    result = command("style=a.png,b.png,stained-glass", "seed=0,1", "-m")
+    result = command("style=a.png,b.png,stained-glass", "seed=0,1", "-m", "trainer.max_steps=1")
     assert result.exit_code == 0, result.output
     found = sorted(path.stem for path in tmp_path.glob("runs/*/*/*.safetensors"))
     assert found == ["a", "a", "b", "b", "stained-glass", "stained-glass"]

@@ -1,4 +1,4 @@
-"""The image transformation network: its shapes, its layers and its arithmetic."""
+"""Shapes, layers and arithmetic of the image transformation network."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def test_every_remainder_of_four_keeps_its_size(network: ImageTransformer) -> No
 
 def test_output_lies_in_the_unit_range_and_uses_it(network: ImageTransformer) -> None:
     with torch.no_grad():
-        network.to_rgb.weight.mul_(50)  # an untrained network hardly leaves grey
+        network.to_rgb.weight.mul_(50)  # untrained, it paints nearly grey
         stylized = network(pictures(1, 32, 32))
     assert stylized.min() >= 0
     assert stylized.max() <= 1
@@ -74,8 +74,9 @@ def test_training_and_evaluation_mode_agree(network: ImageTransformer) -> None:
 
 
 def test_brightness_and_contrast_do_not_matter(network: ImageTransformer) -> None:
-    # The first convolution has no bias and reflects at the border: a constant added to the photo is
-    # a constant in each of its channels, a factor stays a factor, and instance norm takes out both.
+    # The first convolution has no bias, and the photo is reflected at its border. So a constant
+    # added to the photo is a constant in each channel, a factor stays a factor, and instance norm
+    # removes both.
     network = network.double()
     photos = pictures(1, 32, 40).double()
     tinted = 0.5 * photos + torch.tensor([0.1, 0.3, 0.0]).view(1, 3, 1, 1).double()
@@ -167,7 +168,7 @@ def test_last_layer_learns_as_a_plain_convolution_does(height: int, width: int) 
 
 
 def test_the_network_is_johnsons_layer_by_layer(adjustable: ImageTransformer) -> None:
-    """The same weights in PyTorch's own layers, written out."""
+    """The network equals PyTorch's own layers, written out, with the same weights."""
     plain = ImageTransformer((4, 8, 8), residual_blocks=1).double()
     plain.load_state_dict(at_strength(adjustable.double().state_dict(), 0.4))
     weights = plain.state_dict()
@@ -232,8 +233,8 @@ def test_the_default_network_has_johnsons_layers() -> None:
 
 
 def test_parameter_count_of_the_default_network() -> None:
-    # The same table by hand: kernels, a scale and a shift for each normalised channel, the bias of
-    # the last layer (before an instance norm a bias would do nothing).
+    # Counted by hand from the same table: kernels, a scale and a shift for each normalised channel,
+    # and the bias of the last layer (instance norm would remove any other bias).
     kernels = 3 * 32 * 81 + 32 * 64 * 9 + 64 * 128 * 9 + 10 * 128 * 128 * 9
     kernels += 128 * 64 * 9 + 64 * 32 * 9 + 32 * 3 * 81
     norms = 2 * (32 + 64 + 128 + 10 * 128 + 64 + 32)
@@ -241,7 +242,7 @@ def test_parameter_count_of_the_default_network() -> None:
 
 
 def test_half_the_widths_take_about_a_quarter_of_the_arithmetic() -> None:
-    # A little more: the first and the last layer have three channels on one side either way.
+    # A little more, because the first and the last layer keep three channels on one side.
     assert 0.25 < multiply_adds((16, 32, 64)) / multiply_adds((32, 64, 128)) < 0.31
 
 

@@ -1,4 +1,4 @@
-"""VGG features against torchvision's models, and every way in which weights can be wrong."""
+"""VGG features equal torchvision's, and every kind of wrong weights is refused."""
 
 import os
 import urllib.request
@@ -43,7 +43,7 @@ def pictures() -> Tensor:
 
 
 def state(features: nn.Sequential, up_to: int | None = None) -> dict[str, Tensor]:
-    """Under torchvision's names, with one of the fully connected tensors that must not disturb."""
+    """Tensors under torchvision's names, and one fully connected tensor, which must be ignored."""
     tensors = {f"features.{name}": tensor for name, tensor in features.state_dict().items()}
     if up_to is not None:
         tensors = {name: t for name, t in tensors.items() if int(name.split(".")[1]) <= up_to}
@@ -57,7 +57,7 @@ def reference(
     found = {}
     for index, layer in enumerate(features):
         if index == 0:
-            # Zeros around the picture are what we leave out; the layer's own margin is cut off.
+            # Repeat the picture's edge, and cut off the outputs that see the layer's own zeros.
             x = layer(F.pad(x, (2, 2, 2, 2), mode="replicate"))[..., 2:-2, 2:-2]
             continue
         x = layer(x)
@@ -108,10 +108,10 @@ def test_a_subset_of_the_layers_is_the_same_and_cheaper(
 
 def test_nothing_past_the_deepest_layer_is_built(vgg16: nn.Sequential, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save(state(vgg16, up_to=7), path)  # a file that ends there is enough
+    torch.save(state(vgg16, up_to=7), path)  # the file ends there
     vgg = VGGFeatures("vgg16", ["relu2_2", "relu1_1"], str(path))
     needed = sum(t.numel() for t in state(vgg16, up_to=7).values()) - 1000
-    assert sum(b.numel() for b in vgg.buffers()) == needed + 6  # and mean and deviation
+    assert sum(b.numel() for b in vgg.buffers()) == needed + 6  # with mean and deviation
 
 
 def test_vgg_is_frozen_and_in_no_checkpoint(pictures: Tensor) -> None:
@@ -133,7 +133,7 @@ def test_autocast_computes_with_weights_rounded_once(pictures: Tensor) -> None:
         found = vgg(pictures.requires_grad_())
     found["relu2_1"].sum().backward()
     with torch.no_grad():
-        whole = vgg(pictures)  # float32 again, and not with the rounded weights
+        whole = vgg(pictures)  # in float32, with weights that were not rounded
         expected = deepcopy(vgg).double()(pictures.double())
     for name, features in expected.items():
         assert found[name].dtype == torch.bfloat16
@@ -147,7 +147,7 @@ def test_rounded_weights_follow_the_module(pictures: Tensor) -> None:
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
             vgg(pictures)
-        vgg._apply(lambda tensor: 2 * tensor)  # as moving to a device would, all buffers
+        vgg._apply(lambda tensor: 2 * tensor)  # changes all buffers, as a move to a device does
         expected = vgg(pictures)["relu1_1"]
         with torch.autocast("cpu", torch.bfloat16):
             found = vgg(pictures)["relu1_1"]
@@ -182,8 +182,8 @@ def test_bundled_weights_are_vgg16s_to_relu4_3_in_half_precision(vgg16: nn.Seque
 
 
 def test_bundled_weights_are_a_trained_network() -> None:
-    # What ImageNet teaches: most first filters answer to edges and colours and so sum to nearly
-    # nothing (of random ones 5 in 100 do), and stripes excite all layers more than plain grey.
+    # After training on ImageNet, most first filters detect edges and colours and sum to nearly zero
+    # (5 in 100 random filters do), and stripes excite all layers more than plain grey.
     weight = load_file(VGG16_WEIGHTS)["features.0.weight"].float()
     share = weight.sum((1, 2, 3)).abs() / weight.abs().sum((1, 2, 3))
     assert (share < 0.02).float().mean() > 0.5
@@ -300,12 +300,12 @@ def test_absent_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
 
 @pytest.fixture
 def no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing was downloaded before, and nothing can be. Returns where downloads are kept."""
+    """Nothing was downloaded, and nothing can be. Returns the folder for downloads."""
     for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # a port where nobody listens
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # a port without a listener
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers its proxies
+    monkeypatch.setattr(urllib.request, "_opener", None)  # an opener remembers its proxies
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     return tmp_path / "hub" / "checkpoints"
 
@@ -315,10 +315,10 @@ def test_without_internet_the_ways_out_are_named(no_internet: Path, network: str
     with pytest.raises(UserError, match="could not be downloaded") as caught:
         VGGFeatures(network, ["relu1_1"], "torchvision")
     message = str(caught.value)
-    assert f"https://download.pytorch.org/models/{network}-" in message  # fetch it elsewhere
+    assert f"https://download.pytorch.org/models/{network}-" in message  # where to get it
     assert str(no_internet / f"{network}-") in message  # where to put it
     assert "loss.weights=FILE" in message
-    assert "loss=vgg16" in message  # or do without
+    assert "loss=vgg16" in message  # the way without a download
     assert "\n" not in message
 
 

@@ -24,8 +24,9 @@ def examples(*lines: str) -> str:
     Args:
         lines: commands without ``fast-style``; what follows ``#`` explains one.
     """
+    called = program()
     # After \b, click keeps the line breaks of a paragraph.
-    return "\n".join(["\b", "Examples:", *(f"  {program()} {line}" for line in lines)])
+    return "\n".join(["\b", "Examples:", *(f"  {called} {line}" for line in lines)])
 
 
 class FiniteRange(click.FloatRange):

@@ -1,1 +1,1 @@
-"""The configuration: composed, checked and kept."""
+"""Hydra in one room: compose and check a configuration, launch runs, resume them."""

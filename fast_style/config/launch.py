@@ -22,7 +22,7 @@ from fast_style.bundled import CONF
 from fast_style.config import settings
 from fast_style.config.compose import compose_config, register_resolvers
 from fast_style.config.messages import as_user_error
-from fast_style.config.paths import RESUMED, escape, literal, restore, rewrite
+from fast_style.config.paths import RESUMED, escape, literal, painting_file, restore, rewrite
 from fast_style.config.resume import resumed_overrides
 from fast_style.config.run_folder import forget_fresh_folders, remove_if_unused
 from fast_style.errors import UserError
@@ -194,12 +194,7 @@ def _check_sweep(overrides: Sequence[str]) -> None:
         if not shared:
             cfg.output_dir = "known when the run starts"
         settings.check(cfg)
-        painting = Path(literal(cfg.style.image))
-        if not painting.exists():
-            raise UserError(
-                f"the painting {painting} does not exist: check its name, or choose another with "
-                "style=FILE"
-            )
+        painting_file(cfg.style.image)
         if shared and len(jobs) > 1:
             raise UserError(
                 f"output_dir={cfg.output_dir} would be the folder of every run of the sweep: leave "

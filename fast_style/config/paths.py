@@ -22,6 +22,7 @@ from fast_style.bundled import CONF
 from fast_style.config import settings
 from fast_style.config.settings import PATH_KEYS
 from fast_style.errors import UserError
+from fast_style.files import numbered
 from fast_style.shell import readable
 
 RESUMED = "resumed"
@@ -57,11 +58,29 @@ def literal(path: str) -> str:
     """Expand ``~`` to the home folder, unless a file of exactly this name exists.
 
     A result that would itself be expanded again, or read as a missing value, begins with ``./``.
+
+    >>> literal("photos/???.jpg"), literal("???")
+    ('photos/???.jpg', './???')
     """
     if os.path.lexists(path):
         return f"./{path}" if path.startswith("~") or path == "???" else path
     expanded = os.path.expanduser(path)
     return f"./{expanded}" if expanded == "???" else expanded
+
+
+def painting_file(image: str) -> Path:
+    """The file that ``style.image`` names.
+
+    Raises:
+        UserError: if it does not exist.
+    """
+    path = Path(literal(image))
+    if not path.exists():
+        raise UserError(
+            f"the painting {image} does not exist: check its name, or choose another with "
+            "style=FILE"
+        )
+    return path
 
 
 def path_override(key: str, path: str | Path) -> str:
@@ -216,9 +235,7 @@ def _style_choice(value: str, resuming: bool = False) -> str:
 def _register_painting(value: str, node: dict[str, Any]) -> str:
     """Store a style in Hydra under a name of its own, and return the name."""
     stem = "painting-" + re.sub(r"[^\w.-]+", "_", readable(Path(value).name))
-    name, number = stem, 2
-    while _paintings.get(name, value) != value:
-        name, number = f"{stem}-{number}", number + 1
+    name = next(name for name in numbered(stem) if _paintings.get(name, value) == value)
     _paintings[name] = value
     ConfigStore.instance().store(group="style", name=name, node=node)
     return name

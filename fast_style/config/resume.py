@@ -20,6 +20,7 @@ from fast_style.config.paths import (
     escape,
     is_quoted,
     literal,
+    painting_file,
     path_override,
     quote_value,
 )
@@ -191,7 +192,7 @@ def check_same_run(cfg: DictConfig, checkpoint: dict[str, Any]) -> None:
 
 
 def _painting_digest(cfg: DictConfig) -> str:
-    return hashlib.sha256(Path(literal(cfg.style.image)).read_bytes()).hexdigest()
+    return hashlib.sha256(painting_file(cfg.style.image).read_bytes()).hexdigest()
 
 
 def _plain(node: DictConfig, key: str) -> Any:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from fast_style.config.paths import literal
 from fast_style.errors import UserError
+from fast_style.files import numbered
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,15 +39,14 @@ def fresh_folder(parent: str, name: str, date: str) -> str:
     if asked not in _made:
         # Hydra would parse these characters in the name of its own folder.
         group = Path(parent) / re.sub(r"[\"\\]|\$(?=\{)", "_", str(name))
-        number = 1
-        while True:
-            folder = group / (date if number == 1 else f"{date}-{number}")
+        for stem in numbered(str(date)):
+            folder = group / stem
             try:
                 folder.mkdir(parents=True)
-                break
             except FileExistsError:
-                number += 1
-        _made[asked] = str(folder.relative_to(parent))
+                continue
+            _made[asked] = str(folder.relative_to(parent))
+            break
     return _made[asked]
 
 

@@ -31,6 +31,9 @@ def dead_leaves(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: `size` is below 32.
+
+    >>> dead_leaves(64, np.random.default_rng(0)).shape
+    (64, 64, 3)
     """
     if size < 32:
         raise ValueError(f"a dead leaves picture needs size >= 32, got {size}")
@@ -114,12 +117,7 @@ def _plane(
     centre = centre % 1.0 * size
     outlines, corners = _outlines(radius, centre, rng)
 
-    labels = Image.new("I", (size * _SUPERSAMPLING,) * 2)
-    draw = ImageDraw.Draw(labels)
-    points = (outlines * _SUPERSAMPLING).reshape(count, -1).tolist()
-    for label, (outline, vertices) in enumerate(zip(points, corners.tolist(), strict=True), 1):
-        draw.polygon(outline[: 2 * vertices], fill=label)
-    fine = np.asarray(labels)
+    fine = _labels(size, outlines, corners)
 
     # Row 0 of every table is the backdrop.
     count += 1
@@ -145,14 +143,31 @@ def _plane(
 
     flat = _averaged(np.concatenate([base, np.ones((count, 1))], axis=1) * opaque, fine)
     tints = _averaged(np.concatenate([tint, opaque], axis=1) * opaque, fine)
-    ramp = (np.arange(len(fine), dtype=np.float32) + np.float32(0.5)) / _SUPERSAMPLING
-    shade = shading[0][fine] + shading[1][fine] * ramp + shading[2][fine] * ramp[:, None]
-    shade = np.asarray(Image.fromarray(np.clip(shade, 0.3, 1.7)).reduce(_SUPERSAMPLING))
+    shade = _shades(shading, fine)
     # The grain itself is irregular, so one sample a pixel is enough to switch between textures.
     coarse = which[fine[::_SUPERSAMPLING, ::_SUPERSAMPLING]]
     grain = np.take_along_axis(textures, coarse[None], axis=0)[0]
     colour = (flat[..., :3] + tints[..., :3] * grain[..., None]) * shade[..., None]
     return colour, flat[..., 3:]
+
+
+def _labels(
+    size: int, outlines: NDArray[np.float64], corners: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Which shape covers each supersampled pixel, counted from 1, or 0 for none."""
+    labels = Image.new("I", (size * _SUPERSAMPLING,) * 2)
+    draw = ImageDraw.Draw(labels)
+    points = (outlines * _SUPERSAMPLING).reshape(len(outlines), -1).tolist()
+    for label, (outline, vertices) in enumerate(zip(points, corners.tolist(), strict=True), 1):
+        draw.polygon(outline[: 2 * vertices], fill=label)
+    return np.asarray(labels)
+
+
+def _shades(shading: Floats, labels: NDArray[np.int32]) -> Floats:
+    """Brightness of each pixel: a ramp across each shape, of `shading` (offset, x, y)."""
+    ramp = (np.arange(len(labels), dtype=np.float32) + np.float32(0.5)) / _SUPERSAMPLING
+    shade = shading[0][labels] + shading[1][labels] * ramp + shading[2][labels] * ramp[:, None]
+    return np.asarray(Image.fromarray(np.clip(shade, 0.3, 1.7)).reduce(_SUPERSAMPLING))
 
 
 def _averaged(table: NDArray[np.float64], labels: NDArray[np.int32]) -> Floats:

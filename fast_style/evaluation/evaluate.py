@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import find_style, read_style
-from fast_style.data.content import CentreSquares
+from fast_style.data.datasets import CentreSquares
 from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
@@ -30,6 +30,7 @@ from fast_style.evaluation.results import (
     Reference,
     SizeFigures,
 )
+from fast_style.files import numbered
 from fast_style.images import find_pictures, open_picture, save_picture, to_picture
 from fast_style.stylizing.stylizer import Stylizer
 
@@ -192,7 +193,8 @@ def _load_checkpoints(
         if terms.key not in references:
             objective = build_objective(terms, path, device)
             references[terms.key] = Reference(objective, f"painting-{len(references)}.jpg")
-        name = _unique_name(path.stem, [each.name for each in checkpoints])
+        taken = [each.name for each in checkpoints]
+        name = next(name for name in numbered(path.stem) if name not in taken)
         checkpoints.append(
             CheckpointFigures(
                 path=path,
@@ -204,13 +206,6 @@ def _load_checkpoints(
             )
         )
     return checkpoints, list(references.values())
-
-
-def _unique_name(stem: str, taken: Sequence[str]) -> str:
-    name, number = stem, 2
-    while name in taken:
-        name, number = f"{stem}-{number}", number + 1
-    return name
 
 
 def _save_originals(evaluation: Evaluation, photos: dict[int, Tensor], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Functions of tensors as CUDA graphs: recorded once, then replayed with a single launch.
 
 A graph repeats the recorded kernels on the same memory. So inputs are copied into static buffers,
-outputs are static too, and everything else that the function reads has to stay where it is.
+outputs are static too, and everything else that the function reads must stay in place.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from torch import Tensor
 Result = TypeVar("Result")  # a tensor, or a mapping or sequence of tensors
 Body = Callable[..., Result]
 
-_RECORDING = threading.Lock()  # PyTorch records one graph at a time in a process
+_RECORDING = threading.Lock()  # a process records one graph at a time
 
 
 class Recorder(Protocol):
-    """What records and replays for `Graphed`; `CudaRecorder` where there is CUDA."""
+    """Records and replays functions for `Graphed`. `CudaRecorder` does it on CUDA."""
 
     device: torch.device
 
     def aside(self, call: Callable[[], Result]) -> Result:
-        """Run this after what the caller has asked of the device, and before what it asks next."""
+        """Run a function after the work that the caller has queued on the device, and before the
+        work that it queues next."""
 
     def record(self, body: Callable[[], Result]) -> Callable[[], Result]:
         """Record a function without running it.
 
         Returns:
-            What runs it, and gives the same tensors each time, with new values.
+            A function that runs the recording. It gives the same tensors each time, with new
+            values.
         """
 
 
 class CudaRecorder:
-    """Records CUDA graphs, on a stream of its own and into one pool of memory.
+    """Records CUDA graphs on its own stream and into one pool of memory.
 
-    All graphs of one recorder run on that stream, one after another. So they can share the memory
-    of what they compute on the way, and may be replayed in any order.
+    All graphs of a recorder run on that stream, one after another. So they can share the memory of
+    their intermediate results, and may be replayed in any order.
 
     Args:
         device: a CUDA device.
@@ -68,10 +70,10 @@ class CudaRecorder:
         return result
 
     def record(self, body: Callable[[], Result]) -> Callable[[], Result]:
-        if not self._alive:  # PyTorch refuses a pool that no graph holds any longer
+        if not self._alive:  # PyTorch refuses a pool that no graph holds any more
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Other threads, as those that pin memory, may call CUDA meanwhile, but record nothing.
+        # Other threads, such as the one that pins memory, may call CUDA meanwhile.
         with (
             _RECORDING,
             torch.cuda.graph(
@@ -97,21 +99,21 @@ def _tensors(result: Any) -> Iterator[Tensor]:
 
 
 class Graphed(Generic[Result]):
-    """A function of tensors that runs as it is a few times and is replayed from then on.
+    """A function of tensors that runs normally a few times and is replayed from then on.
 
-    Every call runs the function exactly once, so it may have effects: it may step an optimiser.
+    Every call runs the function exactly once, so it may have effects, such as an optimiser's step.
 
     Args:
         body: takes tensors of the shapes and dtypes of the first call. It must not wait for the
-            device, nor decide by anything but its inputs' shapes. What else it reads, as weights,
-            must be changed in place alone.
-        recorder: what records it. Several functions can share one.
-        warmups: calls that run it as it is. CUDA loads kernels, and cuDNN chooses them, when they
-            first run, which cannot be recorded.
+            device, and may branch only on the shapes of its inputs. Other tensors that it reads,
+            such as weights, may be changed in place only.
+        recorder: records the function. Several functions can share one.
+        warmups: calls that run normally first. CUDA loads kernels, and cuDNN chooses them, when
+            they first run, which cannot be recorded.
 
     Attributes:
-        inputs: the static buffers that the function reads, on the recorder's device; empty before
-            the first call.
+        inputs: the static buffers that the function reads, on the recorder's device. They are empty
+            before the first call.
     """
 
     def __init__(self, body: Body[Result], recorder: Recorder, warmups: int = 3) -> None:
@@ -126,10 +128,10 @@ class Graphed(Generic[Result]):
         """Run the function.
 
         Args:
-            inputs: on any device. Nobody waits for what lies in pinned memory.
+            inputs: tensors on any device. Those in pinned memory are copied without waiting.
 
         Returns:
-            What the function gives. The next call may overwrite it: copy what is to stay.
+            The function's result. The next call may overwrite it: copy what you keep.
 
         Raises:
             ValueError: if an input has another shape or dtype than in the first call.
@@ -158,11 +160,12 @@ class Graphed(Generic[Result]):
 class GraphCache:
     """Functions from tensors to a tensor, replayed when the same shapes come a second time.
 
-    Keeps a graph for each function and each of the last few shapes. Safe to share among threads.
+    It keeps a graph for each function and each of the last few shapes, and is safe to share among
+    threads.
 
     Args:
-        recorder: what records them.
-        most: graphs to keep; the one that was used the longest ago goes first.
+        recorder: records the functions.
+        most: number of graphs to keep. The least recently used one goes first.
     """
 
     def __init__(self, recorder: Recorder, most: int = 4) -> None:
@@ -172,7 +175,8 @@ class GraphCache:
         self._lock = threading.Lock()
 
     def __call__(self, body: Body[Tensor], *inputs: Tensor) -> Tensor:
-        """What ``body(*inputs)`` is, see `Graphed`; the caller may keep and change it."""
+        """``body(*inputs)``, under the conditions of `Graphed`. The caller may keep and change the
+        result."""
         key = (body, *((x.shape, x.dtype) for x in inputs))
         with self._lock:
             graphed = self._kept.pop(key, None) or Graphed(body, self._recorder, warmups=1)
@@ -182,6 +186,6 @@ class GraphCache:
             return self._recorder.aside(lambda: graphed(*inputs).clone())
 
     def clear(self) -> None:
-        """Let go of all graphs and their memory."""
+        """Free all graphs and their memory."""
         with self._lock:
             self._kept.clear()

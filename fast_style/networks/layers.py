@@ -44,6 +44,11 @@ class UpsampledConv(nn.Conv2d):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer.inputs, layer.outputs, layer.kernel, bias=False)
+        self.derived: Tensor | None = None
+
+    def derive_kernel(self) -> None:
+        """Compute the transposed kernel once, for weights that change no more."""
+        self.derived = self.transposed_kernel().contiguous(memory_format=torch.channels_last)
 
     def transposed_kernel(self) -> Tensor:
         """The 4 x 4 kernel of the transposed convolution, which has a stride of 2."""
@@ -53,7 +58,8 @@ class UpsampledConv(nn.Conv2d):
         return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self.transposed_kernel(), stride=2, padding=3)
+        kernel = self.transposed_kernel() if self.derived is None else self.derived
+        return F.conv_transpose2d(x, kernel, stride=2, padding=3)
 
 
 class ToRGB(nn.Conv2d):
@@ -69,11 +75,18 @@ class ToRGB(nn.Conv2d):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer.inputs, layer.outputs, layer.kernel)
         self.margin = layer.margin
+        self.derived: tuple[Tensor, Tensor | None] | None = None
+
+    def derive_kernel(self) -> None:
+        """Compute the wider kernels once, for weights that change no more."""
+        kernels, bias = self.square_kernels()
+        self.derived = kernels.contiguous(memory_format=torch.channels_last), bias
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = (side - 2 * self.margin for side in x.shape[-2:])
         even = F.pad(x, (0, width % 2, 0, height % 2))
-        return self.squares(even, *self.square_kernels())[..., :height, :width]
+        kernels, bias = self.square_kernels() if self.derived is None else self.derived
+        return self.squares(even, kernels, bias)[..., :height, :width]
 
     def square_kernels(self) -> tuple[Tensor, Tensor | None]:
         """Kernels and bias of the wider convolution: four per output, one for each pixel of the
@@ -92,7 +105,7 @@ class ToRGB(nn.Conv2d):
 class InstanceNorm(nn.InstanceNorm2d):
     """Scale and shift of an instance norm (Ulyanov, Vedaldi and Lempitsky 2016).
 
-    `operations.normalized` does the arithmetic, together with what follows.
+    `operations.normalized` does the arithmetic, together with the ReLU or skip and the padding.
 
     Args:
         channels: normalized channels.

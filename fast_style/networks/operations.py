@@ -1,8 +1,7 @@
-"""What the networks do before and after their convolutions: paddings, instance norm, bias, ReLU.
+"""The networks' operations around convolutions: padding, instance norm, bias and ReLU.
 
-On CUDA each is one operation with kernels of its own (`kernels.py`), which read and write a layer
-as few times as they can. Elsewhere, and where Triton is missing, PyTorch's operations do the same.
-Layers are ``(N, C, H, W)``.
+On CUDA each is one operation of `kernels`, which reads and writes a layer as few times as it can.
+Elsewhere, and without Triton, PyTorch's operations do the same. Layers are ``(N, C, H, W)``.
 """
 
 from __future__ import annotations
@@ -25,10 +24,13 @@ def padded(x: Tensor, margin: int, skipped: int = 1, channels: int | None = None
         margin: rows and columns that are added on each side.
         skipped: 1 leaves the edge's own pixels out of the mirror (reflection); 0 repeats them,
             which for a margin of 1 is replication.
-        channels: of what is returned, if more than C; the others are zero.
+        channels: channels of the result; those beyond C are zero.
 
     Returns:
         ``(N, channels or C, H + 2 margin, W + 2 margin)``.
+
+    >>> padded(torch.tensor([[[[1.0, 2.0, 3.0]] * 3]]), margin=1)[0, 0, 0]
+    tensor([2., 1., 2., 3., 2.])
     """
     if kernels.serve(x):
         return kernels.padded(x, margin, skipped, channels)
@@ -47,15 +49,17 @@ def normalized(
     margin: int = 0,
     skipped: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """Instance norm (Ulyanov, Vedaldi and Lempitsky 2016), then a ReLU or a skip, then a padding.
+    """Instance norm (Ulyanov, Vedaldi and Lempitsky 2016), then a ReLU or a skip, then padding.
 
     Args:
         x: ``(N, C, H, W)``.
-        weight, bias: scale and shift of each channel, ``(C,)``.
+        weight: scale of each channel, ``(C,)``.
+        bias: shift of each channel, ``(C,)``.
         eps: added to the variance.
         relu: whether a ReLU follows.
-        skip: what is added after the norm, as an earlier call returned it first.
-        margin, skipped: the padding that the next layer needs, see `padded`.
+        skip: added after the norm: the first result of an earlier call.
+        margin: as in `padded`, for the next layer.
+        skipped: as in `padded`.
 
     Returns:
         What a later call takes as ``skip``, and the layer with its padding.
@@ -64,8 +68,8 @@ def normalized(
         layer = kernels.normalized(x, weight, bias, eps, relu, skip, margin, skipped)
         return layer, layer  # the kernels find a skip inside its padding
     if x.is_cuda and len(x) == 1:
-        # The same, without PyTorch's two copies of what comes in channels last. Not on a CPU,
-        # which sums these plainly in float32: of large pictures that moves the variance.
+        # For one picture batch norm is the same, without PyTorch's two copies of channels_last. On
+        # a CPU it sums in float32, which moves the variance of large pictures.
         y = F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
     else:
         y = F.instance_norm(x, weight=weight, bias=bias, eps=eps)
@@ -77,18 +81,24 @@ def normalized(
 
 
 def convolved_relu(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """ReLU of a convolution with a frozen bias ``(C,)``, which gets no gradient, with zeros at the
-    sides."""
+    """ReLU of a convolution with zero padding and a frozen bias, which gets no gradient.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        weight: kernels, ``(outputs, C, side, side)``.
+        bias: ``(outputs,)``.
+        padding: rows and columns of zeros on each side.
+    """
     if kernels.serve(x):
         return kernels.biased_relu(F.conv2d(x, weight, padding=padding), bias)
     return F.relu(F.conv2d(x, weight, bias, padding=padding), inplace=True)
 
 
 class _Padding(torch.autograd.Function):
-    """`padded` with a gradient that is always summed in the same order.
+    """`padded`, with a gradient that is always summed in the same order.
 
-    On CUDA, PyTorch's own paddings copy a layer out of channels_last and back, and add gradients up
-    in an order of chance, so that no two trainings are the same.
+    On CUDA, PyTorch's own paddings copy a layer out of channels_last and back, and add gradients in
+    random order, so that no two trainings are the same.
     """
 
     @staticmethod
@@ -96,32 +106,33 @@ class _Padding(torch.autograd.Function):
         ctx.margin, ctx.skipped = margin, skipped
         if x.is_cuda:
             return mirrored(x, margin, skipped)
-        # Keeps the memory format here, and exporters know it.
+        # PyTorch's padding keeps the memory format here, and exporters know it.
         return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         margin, skipped = ctx.margin, ctx.skipped
-
-        def unpadded(part: Tensor) -> Tensor:
-            """Its rows, with those outside added to what they mirror."""
-            height = part.shape[2] - 2 * margin
-            rows = part.narrow(2, margin, height).clone()
-            rows.narrow(2, skipped, margin).add_(part[:, :, :margin].flip(2))
-            rows.narrow(2, height - margin - skipped, margin).add_(part[:, :, -margin:].flip(2))
-            return rows
-
         width = gradient.shape[3] - 2 * margin
-        whole = unpadded(gradient.narrow(3, margin, width))
-        whole.narrow(3, skipped, margin).add_(unpadded(gradient[..., :margin]).flip(3))
-        right = whole.narrow(3, width - margin - skipped, margin)
-        right.add_(unpadded(gradient[..., -margin:]).flip(3))
+        whole = _unpadded_rows(gradient.narrow(3, margin, width), margin, skipped)
+        left = _unpadded_rows(gradient[..., :margin], margin, skipped)
+        right = _unpadded_rows(gradient[..., -margin:], margin, skipped)
+        whole.narrow(3, skipped, margin).add_(left.flip(3))
+        whole.narrow(3, width - margin - skipped, margin).add_(right.flip(3))
         return whole, None, None
 
 
+def _unpadded_rows(gradient: Tensor, margin: int, skipped: int) -> Tensor:
+    """The rows inside the margins, with those of the margins added to the rows that they mirror."""
+    height = gradient.shape[2] - 2 * margin
+    rows = gradient.narrow(2, margin, height).clone()
+    rows.narrow(2, skipped, margin).add_(gradient[:, :, :margin].flip(2))
+    rows.narrow(2, height - margin - skipped, margin).add_(gradient[:, :, -margin:].flip(2))
+    return rows
+
+
 def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
-    """What `padded` gives, by copies in the memory format that comes."""
+    """`padded` by copies, in the memory format of the layer."""
     count, channels, height, width = x.shape
     channels_last = x.is_contiguous(memory_format=torch.channels_last)
     layer = torch.empty(
@@ -132,7 +143,7 @@ def mirrored(x: Tensor, margin: int, skipped: int) -> Tensor:
     )
     columns = layer.narrow(3, margin, width)
     columns.narrow(2, margin, height).copy_(x)
-    for axis, part in ((2, columns), (3, layer)):  # the corners come with the columns
+    for axis, part in ((2, columns), (3, layer)):  # the columns bring the corners with them
         size = part.shape[axis]
         for outside, inside in (
             (0, margin + skipped),

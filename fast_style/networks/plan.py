@@ -36,7 +36,7 @@ class Layer:
         stride: of the convolution, 1 or 2.
         upsample: double the sides by nearest neighbour before the convolution.
         norm: module whose ``weight`` and ``bias`` scale and shift the instance norm that follows.
-        activation: what follows the norm, or the convolution where there is no norm.
+        activation: follows the norm, or the convolution where there is no norm.
         skip: ``begins`` where the layer's input is also the skip connection of a residual block,
             ``ends`` where that is added behind the norm.
     """

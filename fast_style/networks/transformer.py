@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,10 @@ class ImageTransformer(nn.Module):
         )
         self.decoder = nn.Sequential(*(ConvBlock(layer, adjustable) for layer in self.plan.decoder))
         self.to_rgb = ToRGB(self.plan.to_rgb)
+        self._steps = [
+            Step(layer, self.get_submodule(layer.name), self.norm_of(layer))
+            for layer in self.plan.normed
+        ]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ class ImageTransformer(nn.Module):
             "residual_blocks": self.residual_blocks,
             "adjustable": self.adjustable,
         }
-        # Left out where there is none, as in the files of networks from before there was one.
+        # Left out where there is none, so that files of plain networks stay as they were.
         return arguments if self.bottleneck is None else arguments | {"bottleneck": self.bottleneck}
 
     def forward(
@@ -93,21 +97,23 @@ class ImageTransformer(nn.Module):
                 one. None is the full style; only adjustable networks take a number.
             margin: reflected px on each side of the photo, a multiple of 4, see `MARGIN`.
         """
-        layers = self.plan.normed
+        first = self.plan.encoder[0]
         x = padded(photos * 2 - 1, margin)
         channels = TENSOR_CORE_CHANNELS if kernels.serve(photos) else None
-        x = padded(x, layers[0].margin, layers[0].skipped, channels)
+        x = padded(x, first.margin, first.skipped, channels)
         skip: Tensor | None = None
-        following_layers = (*layers[1:], None)
-        scales = self._scales(layers, strength)
-        for layer, following, (scale, shift) in zip(layers, following_layers, scales, strict=True):
+        following_layers = (*self.plan.normed[1:], None)
+        scales = self._scales(strength)
+        for step, following, (scale, shift) in zip(
+            self._steps, following_layers, scales, strict=True
+        ):
             output, x = normalized(
-                self.get_submodule(layer.name)(x),
+                step.convolution(x),
                 scale,
                 shift,
                 EPSILON,
-                relu=layer.activation == "relu",
-                skip=skip if layer.skip == "ends" else None,
+                relu=step.layer.activation == "relu",
+                skip=skip if step.layer.skip == "ends" else None,
                 margin=following.margin if following else 0,
                 skipped=following.skipped if following else 1,
             )
@@ -119,8 +125,23 @@ class ImageTransformer(nn.Module):
         opacity = strength.float() if isinstance(strength, Tensor) else strength
         return torch.lerp(photos, painted.to(photos.dtype), opacity)
 
+    def norm_of(self, layer: Layer) -> InstanceNorm:
+        """The module of a layer's norm."""
+        assert layer.norm is not None
+        return cast(InstanceNorm, self.get_submodule(layer.norm))
+
+    def derive_kernels(self) -> None:
+        """Compute the kernels of the last layers once, not for each picture.
+
+        Afterwards the network must stay on its device, in its dtype, and with its weights.
+        """
+        for layer in self.plan.decoder:
+            cast(UpsampledConv, self.get_submodule(layer.name)).derive_kernel()
+        self.to_rgb.derive_kernel()
+
     def _cut(self, x: Tensor, photos: Tensor, margin: int) -> Tensor:
-        """The last layer's input without the photo's margin, except what the kernel reads there.
+        """The last layer's input without the photo's margin, except for the pixels that its kernel
+        reads there.
 
         Each stride rounds odd sides up, so ``x`` may have up to three rows and columns too many.
         """
@@ -128,21 +149,25 @@ class ImageTransformer(nn.Module):
         cut = margin - self.to_rgb.margin
         return x[..., cut : cut + height, cut : cut + width]
 
-    def _scales(
-        self, layers: Sequence[Layer], strength: float | Tensor | None
-    ) -> list[tuple[Tensor, Tensor]]:
+    def _scales(self, strength: float | Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Each norm's scale and shift at a strength, by the formula of `at_strength`."""
-        norms = [
-            cast(InstanceNorm, self.get_submodule(layer.norm)) for layer in layers if layer.norm
-        ]
+        norms = [step.norm for step in self._steps]
         if strength is None:
             return [(norm.weight, norm.bias) for norm in norms]
         # All at once: one by one, they would take a GPU a hundred launches.
         full = torch.cat([part for n in norms for part in (n.weight, n.bias)])
         slopes = torch.cat([part for n in norms for part in (n.weight_slope, n.bias_slope)])
-        channels = [layer.outputs for layer in layers for _ in range(2)]
+        channels = [norm.num_features for norm in norms for _ in range(2)]
         parts = (full - (1 - strength) * slopes).split(channels)
         return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+class Step(NamedTuple):
+    """A layer of the plan with its modules."""
+
+    layer: Layer
+    convolution: nn.Module
+    norm: InstanceNorm
 
 
 class ConvBlock(nn.Sequential):

@@ -28,14 +28,15 @@ STD = (0.229, 0.224, 0.225)
 
 
 class VGGFeatures(nn.Module):
-    """ReLU features of a frozen VGG (Simonyan and Zisserman 2015) by name, as ``relu4_2``.
+    """ReLU features of a frozen VGG (Simonyan and Zisserman 2015) by name, such as ``relu4_2``.
 
-    Built only as deep as the deepest layer asked for; one pass gives all layers. The weights are
-    buffers outside the state dict: they follow the module to its device, no optimiser can see them,
-    and no checkpoint carries them. Gradients flow through to the pictures alone. One departure from
-    torchvision's models: the first layer repeats the picture's edge where they pad with zeros.
-    Features come in the channels_last memory format, in which max pooling is many times faster on a
-    CPU and convolutions need not rearrange what they read.
+    The network is built only as deep as the deepest layer asked for, and one pass gives all layers.
+    The weights are buffers outside the state dict: they follow the module to its device, but no
+    optimiser sees them and no checkpoint carries them. Gradients flow to the pictures alone.
+
+    The first layer repeats the picture's edge, where torchvision's models pad with zeros. Features
+    come in the channels_last memory format, in which max pooling is many times faster on a CPU and
+    convolutions need not rearrange their input.
 
     Args:
         network: ``vgg16`` or ``vgg19``.
@@ -44,8 +45,13 @@ class VGGFeatures(nn.Module):
             path of a ``.pth`` or ``.safetensors`` file with torchvision's tensor names.
 
     Raises:
-        UserError: for an unknown network or layer, weights that cannot be had, or a file that is
-            not this network's.
+        UserError: for an unknown network or layer, weights that cannot be read, or a file of
+            another network.
+
+    >>> vgg = VGGFeatures("vgg16", ["relu1_2", "relu3_3"], weights="bundled")
+    >>> features = vgg(torch.rand(1, 3, 64, 48))
+    >>> features["relu3_3"].shape
+    torch.Size([1, 256, 16, 12])
     """
 
     mean: Tensor
@@ -65,11 +71,14 @@ class VGGFeatures(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Features of ``(N, 3, H, W)`` RGB in [0, 1] at some of the layers, by default all.
+        """Features of pictures at some of the layers.
+
+        Args:
+            pictures: ``(N, 3, H, W)`` RGB in [0, 1].
+            layers: names of layers, by default all. Nothing past the deepest is computed.
 
         Returns:
-            ``{layer: (N, C, H / 2^k, W / 2^k)}``, where k is the layer's block less one. Nothing
-            past the deepest of the layers is computed.
+            ``{layer: (N, C, H / 2^k, W / 2^k)}``, where k is the layer's block less one.
         """
         wanted = set(self.layers if layers is None else layers)
         x = (pictures - self.mean) / self.std
@@ -81,7 +90,7 @@ class VGGFeatures(nn.Module):
             weight = self._tensor(f"features.{index}.weight")
             bias = self._tensor(f"features.{index}.bias")
             if index == 0:
-                # Zeros around a picture are a grey frame, and networks trained against that paint
+                # Zeros around a picture are a grey frame, and networks trained against it paint
                 # one themselves.
                 x = convolved_relu(padded(x, 1, skipped=0), weight, bias, padding=0)
             else:
@@ -93,20 +102,22 @@ class VGGFeatures(nn.Module):
         return features
 
     def _tensor(self, name: str) -> Tensor:
-        """A weight or bias in the precision that is computed in. Autocast would convert it at each
-        use anew: it keeps copies only of what is trained."""
+        """A weight or bias in the precision of the computation.
+
+        Autocast would convert it anew at each use: it keeps copies only of trained parameters.
+        """
         buffer = self.get_buffer(_buffer_name(name))
         device = buffer.device.type
         if buffer.dtype != torch.float32 or not torch.is_autocast_enabled(device):
             return buffer
         key = (name, torch.get_autocast_dtype(device))
         if key not in self.narrow:
-            with torch.inference_mode(False):  # made while validating, it is trained with as well
+            with torch.inference_mode(False):  # a copy from validation serves in training, too
                 self.narrow[key] = buffer.to(key[1])
         return self.narrow[key]
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> VGGFeatures:
-        self.narrow.clear()  # moved to another device or precision, the copies are not
+        self.narrow.clear()  # the copies do not move with the module
         return super()._apply(fn, recurse)
 
 
@@ -115,8 +126,22 @@ def _buffer_name(tensor_name: str) -> str:
 
 
 def layer_plan(network: str, layers: frozenset[str]) -> list[tuple[str, int, tuple[int, int]]]:
-    """The steps up to the deepest layer: name, index in torchvision's ``features``, and the
-    convolution's channels in and out."""
+    """The layers of a VGG, up to the deepest of those asked for.
+
+    Args:
+        network: ``vgg16`` or ``vgg19``.
+        layers: names such as ``relu4_2``.
+
+    Returns:
+        For each layer its name (``pool`` for a pooling), its index in torchvision's ``features``,
+        and its channels in and out.
+
+    Raises:
+        UserError: for an unknown network or layer.
+
+    >>> layer_plan("vgg16", frozenset({"relu2_1"}))[2:]
+    [('pool', 4, (64, 64)), ('relu2_1', 5, (64, 128))]
+    """
     if network not in CONVOLUTIONS:
         raise UserError(f"loss network '{network}' is unknown: choose vgg16 or vgg19")
     steps = []
@@ -140,7 +165,7 @@ def layer_plan(network: str, layers: frozenset[str]) -> list[tuple[str, int, tup
 def _select(
     found: Mapping[str, Tensor], plan: list[tuple[str, int, tuple[int, int]]], source: str
 ) -> dict[str, Tensor]:
-    """The plan's tensors in float32, or a sentence about the first that is missing or misshapen."""
+    """The plan's tensors in float32; an error names the first that is missing or misshapen."""
     tensors = {}
     for name, index, (inputs, outputs) in plan:
         if name == "pool":
@@ -182,7 +207,7 @@ def _read_weights(network: str, weights: str) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises nearly anything where a file is none of its own
+    except Exception as error:  # torch.load raises nearly anything for a file of another kind
         raise UserError(
             f"VGG weights '{weights}' cannot be read ({_first_line(error)}): give torchvision's "
             "file for this network"
@@ -201,7 +226,7 @@ def _download(network: str) -> Mapping[str, Tensor]:
         return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
-    except Exception as error:  # no network, a proxy's page, a damaged file from an earlier time
+    except Exception as error:  # no network, a proxy's page, an earlier download that is damaged
         cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
         raise UserError(
             f"the weights of {network} could not be downloaded or read ({_first_line(error)}): "

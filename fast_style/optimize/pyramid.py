@@ -108,19 +108,19 @@ def optimize_coarse_to_fine(
     ratio = (settings.style_size or settings.size) / settings.size
     _check_side("the photo", content, settings.size)
     _check_side("the painting", style, round(settings.size * ratio))
-    given = isinstance(start, Image.Image)
-    scales = [settings.size] if given else _usable_sides(content, style, settings.size, ratio)
+    scales = _usable_sides(content, style, settings.size, ratio)
+    if isinstance(start, Image.Image):
+        scales = scales[-1:]
     meter = _Meter(scales, settings.iterations, on_progress)
     picture: Tensor | None = None
     for side in scales:
-        target = resize_picture(content, side)
-        photo = to_tensor(target).unsqueeze(0)
+        photo = to_tensor(resize_picture(content, side)).unsqueeze(0)
         if picture is None:
             picture = _first_picture(start, photo, settings.seed)
         else:
-            picture = _enlarge(picture, target.size)
-        painted = to_tensor(resize_picture(style, round(side * ratio))).unsqueeze(0)
-        loss.set_style_image(painted.to(device))
+            picture = _enlarge(picture, photo)
+        style_image = to_tensor(resize_picture(style, round(side * ratio))).unsqueeze(0)
+        loss.set_style_image(style_image.to(device))
         picture = optimize(
             photo.to(device),
             loss,
@@ -133,9 +133,8 @@ def optimize_coarse_to_fine(
         if meter.stopped:
             break
     assert picture is not None
-    # Enlarges only a picture that was stopped at a coarser size.
-    final = resize_picture(content, settings.size).size
-    return to_picture(picture[0]).resize(final, Image.Resampling.LANCZOS)
+    full = resize_picture(content, settings.size).size  # larger only after an early end
+    return to_picture(picture[0]).resize(full, Image.Resampling.LANCZOS)
 
 
 class _Meter:
@@ -185,9 +184,8 @@ def _first_picture(start: Image.Image | str, photo: Tensor, seed: int) -> Tensor
     return photo
 
 
-def _enlarge(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    width, height = size
-    larger = F.interpolate(picture, (height, width), mode="bicubic", align_corners=False)
+def _enlarge(picture: Tensor, like: Tensor) -> Tensor:
+    larger = F.interpolate(picture, like.shape[-2:], mode="bicubic", align_corners=False)
     return larger.clamp(0, 1)
 
 

@@ -1,1 +1,1 @@
-"""Pictures through a trained network."""
+"""Stylize pictures, files and contact sheets with a trained network."""

@@ -154,7 +154,7 @@ class BandNorm:
         module: holds scale and shift.
         device: where to compute.
         dtype: of the bands.
-        factor: by how much the bands are larger than what the network's norm would see.
+        factor: the bands are this many times the input of the network's norm.
     """
 
     def __init__(

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from torch import Tensor
 from fast_style.images import start_download
 from fast_style.images.grain import tensor_grain, tiles_on, with_grain
 from fast_style.networks import MARGIN, Layer
-from fast_style.networks.layers import InstanceNorm
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
 from fast_style.stylizing.band_layers import (
     BandConvolution,
@@ -162,7 +160,7 @@ class _Painting:
         yield from self._decode(features)
 
     def _encode(self, features: Tensor) -> BandNorm:
-        """Fill ``features`` with what the encoder's last convolution gives; returns its norm."""
+        """Fill ``features`` with the output of the encoder's last convolution; returns its norm."""
         photo = self._photo()
         first, last = self.plan.encoder[0], self.plan.encoder[-1]
         stages: list[Stage] = []
@@ -206,7 +204,7 @@ class _Painting:
             bands = self._read(features, rows)
             exhaust(norm.measured(self._walk(bands, self.small_height, stages)))
             stages.append(norm.relu)
-        # Keep of the margin what the last convolution reads. Each stride rounded odd sides up.
+        # Keep the part of the margin that the last convolution reads. Strides rounded odd sides up.
         margin = self.plan.to_rgb.margin
         width, height = self.picture.size
         stages += [
@@ -223,7 +221,7 @@ class _Painting:
         Args:
             source: bands of a layer.
             rows: rows of that layer.
-            stages: what happens to the bands.
+            stages: applied to the bands, one after another.
         """
         convolutions = sum(isinstance(stage, BandConvolution) for stage in stages)
         bands = self._counted(source, rows, convolutions)
@@ -250,9 +248,7 @@ class _Painting:
         return convolution_in_bands(self.network, layer, self.device, self.dtype, inputs)
 
     def _norm(self, layer: Layer, factor: int = 1) -> BandNorm:
-        assert layer.norm is not None
-        module = cast(InstanceNorm, self.network.get_submodule(layer.norm))
-        return BandNorm(module, self.device, self.dtype, factor)
+        return BandNorm(self.network.norm_of(layer), self.device, self.dtype, factor)
 
     def _read(self, layer: Tensor, rows: int) -> Bands:
         return (band.to(self.device, self.dtype) for band in layer.split(rows, dim=2))

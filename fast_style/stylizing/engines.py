@@ -105,7 +105,7 @@ class OpenVinoEngine:
 
         bf16 = not exactly and openvino.computes_in_bf16()
         self.precision = "bfloat16" if bf16 else "float32"
-        self._bytes_per_pixel = style.config["widths"][0] * BYTES_PER_VALUE
+        self._bytes_per_pixel = style.plan.encoder[0].outputs * BYTES_PER_VALUE
         self._network = openvino.CompiledTransformer(style.weights, exactly, style.plan)
 
     def start(self, photo: Image.Image) -> PendingPicture | None:
@@ -128,7 +128,7 @@ class OpenVinoEngine:
         return torch.from_numpy(stylized).permute(0, 3, 1, 2).contiguous()
 
     def free_memory(self) -> None:
-        pass  # compiled networks are small and share memory with what comes next
+        pass  # what is kept is small beside a picture that does not fit
 
     def _paint(self, photo: Array) -> Array | None:
         height, width, _ = photo.shape

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
+from fast_style.files import numbered
 from fast_style.film import (
     ANIMATIONS,
     FILM_SUFFIXES,
@@ -196,19 +197,14 @@ def _distinct_names(styles: Sequence[Path]) -> list[str]:
     """Return the part of a file name that tells each style from the others."""
     names: list[str] = []
     for style in styles:
-        names.append(next(name for name in _numbered(style.stem) if name not in names))
+        names.append(next(name for name in numbered(style.stem) if name not in names))
     return names
 
 
 def _candidates(target: Path, style: str, always_named: bool) -> Iterator[Path]:
     if not always_named:
         yield target
-    yield from map(target.with_stem, _numbered(f"{target.stem}-{style}"))
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))
+    yield from map(target.with_stem, numbered(f"{target.stem}-{style}"))
 
 
 @dataclass

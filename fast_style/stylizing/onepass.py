@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +15,9 @@ from fast_style.images import PendingPicture, start_download
 from fast_style.images.grain import tensor_grain, tiles_on
 from fast_style.networks import MARGIN
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
-from fast_style.networks.layers import ToRGB, UpsampledConv
 from fast_style.networks.transformer import ImageTransformer
 
 log = logging.getLogger(__name__)
-
-Value = TypeVar("Value")
 
 # Values in the first layer, reached at 67 megapixels. Some of PyTorch's GPU kernels count no
 # further.
@@ -49,7 +45,7 @@ class OnePass:
         self.device = device
         self.dtype = dtype
         self._tiles = tiles_on(device)
-        _derive_kernels(self.network)
+        self.network.derive_kernels()
 
     def levels(self, levels: Tensor) -> Tensor:
         """Stylize a photo of ``(H, W, 3)`` uint8 into a picture of the same shape and dtype."""
@@ -150,19 +146,3 @@ def _to_levels(photo: Image.Image, pinned: bool) -> Tensor:
     levels = torch.empty((photo.height, photo.width, 3), dtype=torch.uint8, pin_memory=pinned)
     levels.numpy()[:] = np.asarray(photo)
     return levels
-
-
-def _derive_kernels(network: ImageTransformer) -> None:
-    """Compute the kernels of upsampling and of the last layer once, not for each picture."""
-    for module in network.modules():
-        if isinstance(module, UpsampledConv):
-            kernel = module.transposed_kernel().contiguous(memory_format=torch.channels_last)
-            module.transposed_kernel = _always(kernel)  # type: ignore[method-assign]
-        elif isinstance(module, ToRGB):
-            kernels, bias = module.square_kernels()
-            kernels = kernels.contiguous(memory_format=torch.channels_last)
-            module.square_kernels = _always((kernels, bias))  # type: ignore[method-assign]
-
-
-def _always(value: Value) -> Callable[[], Value]:
-    return lambda: value

@@ -165,7 +165,7 @@ def build_graph(
         convolved = graph.convolution(x, layer)
         x = graph.norm(convolved, layer)
     tails = _kurtosis(standardized(convolved))
-    # The encoder computes in float; the first block reads what a norm and a ReLU have bounded.
+    # The encoder computes in float. Its last norm and ReLU bound the input of the first block.
     before: Layer | None = plan.encoder[-1]
     for block in plan.residuals:
         block_input = x

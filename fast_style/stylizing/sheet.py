@@ -1,4 +1,4 @@
-"""Contact sheets: photos above what a network made of them, and one photo in many styles."""
+"""Contact sheets: photos above their stylized versions, and one photo in many styles."""
 
 import logging
 import math
@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 PAPER = (250, 249, 246)
 INK = (40, 40, 44)
-MARGIN = 24
+MARGIN = 24  # px around and between pictures
+SPACING = 8  # px between lines of a caption
+
+Cell = tuple[Image.Image, str]  # a picture and its caption
 
 
 def before_after_sheet(
@@ -25,34 +28,23 @@ def before_after_sheet(
     pairs: Sequence[tuple[Image.Image, Image.Image]],
     row_height: int = 320,
 ) -> Image.Image:
-    """The painting, and beside it each photo above its stylized version, all at one height.
+    """Draw the painting and, beside it, each photo above its stylized version, at one height.
 
     Args:
-        painting: any size.
-        caption: printed under the painting; lines are kept.
-        pairs: photo and stylized version, of the same size.
-        row_height: of each picture on the sheet in pixels.
+        painting: the painting, in any size.
+        caption: text under the painting; its line breaks are kept.
+        pairs: each photo with its stylized version, of the same size.
+        row_height: height of each picture on the sheet in pixels.
     """
-
-    def at_height(picture: Image.Image) -> Image.Image:
-        scale = row_height / picture.height
-        return resize_picture(picture, round(max(picture.size) * scale))
-
-    columns = [[at_height(photo), at_height(stylized)] for photo, stylized in pairs]
-    painting = at_height(painting)
+    painting = _at_height(painting, row_height)
+    columns = [[_at_height(picture, row_height) for picture in pair] for pair in pairs]
     font = ImageFont.load_default(size=20)
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    _, _, caption_width, _ = pen.multiline_textbbox((0, 0), caption, font, spacing=8)
-    first_width = max(painting.width, math.ceil(caption_width))
+    first_width = max(painting.width, _text_size(caption, font)[0])
     width = first_width + sum(top.width for top, _ in columns) + MARGIN * (len(columns) + 2)
     sheet = Image.new("RGB", (width, 2 * row_height + 3 * MARGIN), PAPER)
     sheet.paste(painting, (MARGIN, MARGIN))
     ImageDraw.Draw(sheet).multiline_text(
-        (MARGIN, MARGIN + row_height + 16),
-        caption,
-        fill=INK,
-        font=font,
-        spacing=8,
+        (MARGIN, MARGIN + row_height + 2 * SPACING), caption, INK, font, spacing=SPACING
     )
     left = first_width + 2 * MARGIN
     for photo, stylized in columns:
@@ -62,30 +54,40 @@ def before_after_sheet(
     return sheet
 
 
-def captioned_grid(cells: Sequence[tuple[Image.Image, str] | None], columns: int) -> Image.Image:
-    """Pictures of one size, as large as they are, in rows, each above its caption.
+def _at_height(picture: Image.Image, height: int) -> Image.Image:
+    return resize_picture(picture, round(max(picture.size) * height / picture.height))
+
+
+def _text_size(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> tuple[int, int]:
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    _, _, right, bottom = pen.multiline_textbbox((0, 0), text, font, spacing=SPACING)
+    return math.ceil(right), math.ceil(bottom)
+
+
+def captioned_grid(cells: Sequence[Cell | None], columns: int) -> Image.Image:
+    """Draw pictures of one size in rows, each above its caption.
 
     Args:
-        cells: pictures and captions, whose lines are kept, row by row; None leaves a place empty.
-        columns: cells in a row.
+        cells: pictures with their captions, whose line breaks are kept, row by row; None leaves a
+            place empty.
+        columns: number of cells in a row.
     """
     filled = [cell for cell in cells if cell is not None]
     width, height = filled[0][0].size
-    # To be read also where a large sheet is looked at as a whole.
+    # Captions grow with the pictures, to be read when a large sheet is seen as a whole.
     font = ImageFont.load_default(size=max(20, max(width, height) // 20))
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    boxes = [pen.multiline_textbbox((0, 0), caption, font, spacing=8) for _, caption in filled]
-    across = MARGIN + max(width, *(math.ceil(right) for _, _, right, _ in boxes))
-    down = MARGIN + height + 8 + max(math.ceil(bottom) for _, _, _, bottom in boxes)
+    text_widths, text_heights = zip(*(_text_size(text, font) for _, text in filled), strict=True)
+    across = MARGIN + max(width, *text_widths)
+    down = MARGIN + height + SPACING + max(text_heights)
     rows = math.ceil(len(cells) / columns)
     sheet = Image.new("RGB", (MARGIN + across * columns, MARGIN + down * rows), PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, cell in enumerate(cells):
         if cell is not None:
-            picture, caption = cell
+            picture, text = cell
             x, y = MARGIN + number % columns * across, MARGIN + number // columns * down
             sheet.paste(picture, (x, y))
-            pen.multiline_text((x, y + height + 8), caption, INK, font, spacing=8)
+            pen.multiline_text((x, y + height + SPACING), text, INK, font, spacing=SPACING)
     return sheet
 
 
@@ -98,19 +100,20 @@ def draw_styles(
     device: str = "auto",
     on_picture: Callable[[], object] = lambda: None,
 ) -> None:
-    """Draw a photo and what each style makes of it to a file; a row for each of several strengths.
+    """Write a sheet of a photo in each style, with a row for each strength if there are several.
 
     Args:
-        photo: a picture's file.
+        photo: file of the photo.
         out: file to write.
-        styles: names of shipped ones, or paths.
-        strengths: in [0, 1], as for `Stylizer`.
-        size: longer side of each picture in px.
-        device: as for `Stylizer`.
-        on_picture: called after each one that was stylized.
+        styles: names of shipped styles, or paths.
+        strengths: strengths in [0, 1], as for `Stylizer`.
+        size: longer side of each picture in pixels.
+        device: device, as for `Stylizer`.
+        on_picture: called after each stylized picture.
 
     Raises:
-        UserError: for whatever the user got wrong, before anything slow starts.
+        UserError: if a file, a style, a strength or the device cannot be used. Apart from the
+            device and the size of the photo, all is checked before the first picture is stylized.
     """
     if out.exists() and photo.exists() and out.samefile(photo):
         raise UserError(f"{out} is the photo itself: give another name with -o")
@@ -118,22 +121,24 @@ def draw_styles(
         for strength in strengths:
             read_style(style).at_strength(strength)
     shown = resize_picture(open_picture(photo, note=log.warning), size)
-    # The first None is the photo's place; below it, rows of further strengths begin empty.
-    places: list[tuple[str, float] | None] = []
+    count = len(strengths) * (1 + len(styles))
+    columns = math.ceil(math.sqrt(count)) if len(strengths) == 1 else 1 + len(styles)
+    check_writable(out, captioned_grid([(shown, "photo")] * count, columns))
+
+    cells: list[Cell | None] = []
     for strength in strengths:
-        places += [None, *((style, strength) for style in styles)]
-    columns = math.ceil(math.sqrt(len(places))) if len(strengths) == 1 else 1 + len(styles)
-    check_writable(out, captioned_grid([(shown, "photo")] * len(places), columns))
+        # The photo begins the first row; the others leave its place empty.
+        cells.append(None if cells else (shown, "photo"))
+        for style in styles:
+            stylized = _stylized(photo, shown, Stylizer(style, device, strength=strength))
+            name = find_style(style).stem
+            cells.append((stylized, name if set(strengths) == {1.0} else f"{name} {strength:g}"))
+            on_picture()
+    save_picture(captioned_grid(cells, columns), out)
 
-    def stylized(style: str, strength: float) -> tuple[Image.Image, str]:
-        stylize = Stylizer(style, device, strength=strength)
-        try:
-            picture = stylize(shown)
-        except UserError as error:
-            raise UserError(f"{photo}: {error}") from error
-        on_picture()
-        name = find_style(style).stem
-        return picture, name if set(strengths) == {1.0} else f"{name} {strength:g}"
 
-    cells = [place and stylized(*place) for place in places[1:]]
-    save_picture(captioned_grid([(shown, "photo"), *cells], columns), out)
+def _stylized(path: Path, photo: Image.Image, stylize: Stylizer) -> Image.Image:
+    try:
+        return stylize(photo)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

@@ -48,14 +48,14 @@ class Stylizer:
 
     Attributes:
         name: name of the style.
-        strength: as given.
+        strength: strength of the style.
         device: the device that was found, such as ``cpu`` or ``cuda``.
         precision: ``bfloat16`` or ``float32``.
         files_at_once: number of files to read, and to write, at once to keep the device busy.
 
     Raises:
-        UserError: if the style, this strength of it, or the device cannot be had.
-        ValueError: if the strength or the precision is none of the above.
+        UserError: if there is no such style or device, or the style has no such strength.
+        ValueError: if the strength or the precision is not one of those above.
 
     >>> stylize = Stylizer("starry-night", strength=0.8)
     >>> night = stylize(Image.new("RGB", (64, 48), "white"))
@@ -116,7 +116,8 @@ class Stylizer:
         """
         if isinstance(picture, Image.Image):
             return self.begin(picture)()
-        return self._stylize_tensors(_checked(picture))
+        _check_tensors(picture)
+        return self._stylize_tensors(picture)
 
     def begin(self, picture: Image.Image) -> PendingPicture:
         """Start to stylize a picture without waiting for a GPU.
@@ -161,7 +162,7 @@ class Stylizer:
         return painted if self.strength == 1 else photos.lerp(painted, self.strength)
 
 
-def _checked(given: Tensor) -> Tensor:
+def _check_tensors(given: Tensor) -> None:
     torch = sys.modules.get("torch")  # if nobody imported it, nobody has a tensor
     if torch is None or not isinstance(given, torch.Tensor):
         raise TypeError(f"expected a picture of PIL's or a tensor, got {_described(given)}")
@@ -178,7 +179,6 @@ def _checked(given: Tensor) -> Tensor:
             )
     height, width = given.shape[-2:]
     _check_side(width, height)
-    return given
 
 
 def _described(given: object) -> str:

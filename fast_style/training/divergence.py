@@ -1,4 +1,4 @@
-"""Ends a training whose loss is no number any more, before it replaces a good file."""
+"""Ends a run that has diverged before it replaces a good file."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from torch import Tensor
 from fast_style.data.content import ContentData
 from fast_style.errors import UserError
 
-# A loss that is as many times the first one's comes back in no run that was seen.
-EXPLODED = 1e4
-NAMED = 8  # files of a batch in a message
+EXPLODED = 1e4  # times the first loss: in no run did such a loss come down again
+MOST_NAMED = 8  # files of a batch in a message
 
 REMEDY = (
-    "What earlier steps wrote is kept: go on from its last.ckpt, or train again, with a lower "
+    "What earlier steps wrote is kept: resume from its last.ckpt, or train again, with a lower "
     "optimizer.lr or without those photos"
 )
 
 
 class StopWhereDiverged(Callback):
-    """Stops at a loss that is not finite, or that has exploded, and at weights that are not finite.
+    """Ends a run at a loss that is not finite or has exploded, or at weights that are not finite.
 
-    On a CPU each step's loss is looked at. A GPU works ahead of the process that tells it what to
-    do, and reading a loss waits for it: there, losses are read together on logging steps, and
-    before a file is written.
+    On a CPU the loss is checked after each step. On a GPU it is checked on logging steps and before
+    a file is written: a GPU runs behind the process that drives it, and reading a loss waits.
+
+    Raises:
+        UserError: with the step, its loss and its files.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.unread: list[tuple[int, Tensor]] = []  # by step, counted from 1
+        self.unread: list[tuple[int, Tensor]] = []  # (step, loss), counted from 1
         self.first: float | None = None
 
     def on_train_batch_end(
@@ -63,7 +64,7 @@ class StopWhereDiverged(Callback):
         if not trainer.strategy.reduce_boolean_decision(bool(finite)):
             raise UserError(
                 f"training diverged: after step {trainer.global_step} the network has weights that "
-                f"are no numbers. {REMEDY}"
+                f"are not finite. {REMEDY}"
             )
 
     def _check_losses(self, trainer: pl.Trainer) -> None:
@@ -80,14 +81,14 @@ class StopWhereDiverged(Callback):
             ),
             None,
         )
-        # All processes end where one does, and not only the one that met with it.
+        # When one process must end, all of them must.
         if trainer.strategy.reduce_boolean_decision(wrong is None):
             return
         if wrong is None:
             raise UserError(f"training diverged in another process. {REMEDY}")
         step, loss = wrong
         files = cast(ContentData, trainer.datamodule).files_of(step - 1)  # type: ignore[attr-defined]
-        shown = ", ".join(files[:NAMED]) + (", and more" if len(files) > NAMED else "")
+        shown = ", ".join(files[:MOST_NAMED]) + (", and more" if len(files) > MOST_NAMED else "")
         raise UserError(
             f"training diverged: the loss of step {step} is {loss:.6g}, on {shown}. {REMEDY}"
         )

@@ -19,26 +19,27 @@ from fast_style.networks.transformer import ImageTransformer
 
 log = logging.getLogger(__name__)
 
-NOISE = 0.02  # standard deviation, of a sensor in poor light
-STRIDE = 4  # px: the network's, whose grid a move of fewer px leaves
+NOISE = 0.02  # standard deviation of a sensor's noise in poor light
+STRIDE = 4  # px: the network's stride, so moves by fewer px leave its grid
 
-# The least there is: where an edge is near, networks learn to be dull, and with all of the margin
-# they learn it for what lies inside of that.
+# The smallest margin that a network takes. A larger one teaches the network a dull rim just inside
+# it.
 TRAINING_MARGIN = 4
 
 
 class StepInputs(NamedTuple):
-    """All that a training step reads beside weights, as tensors on its device.
+    """What a training step reads beside weights, as tensors on its device.
 
-    Args:
-        photos: uint8 ``(N, 3, H, W)``.
-        strength: of the style, in [0, 1], ``()``. In float64, as Python's numbers are: what is
-            computed with it is in float32 either way.
-        moved: the first photo, moved and noisy, about [0, 1], ``(1, 3, H - 4, W - 4)``.
-        rows, columns: of the first photo that ``moved`` shows, ``(H - 4,)`` and ``(W - 4,)``.
+    Attributes:
+        content_images: uint8 ``(N, 3, H, W)``.
+        strength: strength of the style in [0, 1], ``()``, in float64 as numbers of Python are. All
+            that is computed with it is float32.
+        moved: the first content image, moved and noisy, about [0, 1], ``(1, 3, H - 4, W - 4)``.
+        rows: rows of the first content image that ``moved`` shows, ``(H - 4,)``.
+        columns: columns of the first content image that ``moved`` shows, ``(W - 4,)``.
     """
 
-    photos: Tensor
+    content_images: Tensor
     strength: Tensor
     moved: Tensor
     rows: Tensor
@@ -48,21 +49,18 @@ class StepInputs(NamedTuple):
 class StyleTransfer(pl.LightningModule):
     """Trains an `ImageTransformer` to lower a `PerceptualLoss` (Johnson et al. 2016, section 3).
 
-    By default Lightning runs the forward pass, the backward pass and the optimiser. With a
-    `Recorder`, whole steps are recorded and replayed: a GPU is told of thousands of kernels with
-    one launch.
+    Batches are uint8 ``(N, 3, H, W)``. Lightning runs the forward pass, the backward pass and the
+    optimiser, unless there is a `Recorder`: it records whole steps as CUDA graphs and replays them,
+    so that one launch starts thousands of kernels.
 
     Args:
-        network: what is trained.
-        loss: its style already measured.
+        network: the network to train.
+        loss: the loss to lower. Its style image is set.
         optimizer: makes the optimiser of the network's parameters.
-        seed: of the strengths of the style that an adjustable network learns, and of the moves and
-            the noise that it learns to be steady under.
+        seed: seed of strengths, moves and noise.
 
     Attributes:
         recorder: what records whole steps, or None. Set it before training starts.
-
-    Batches are uint8 ``(N, 3, H, W)``.
     """
 
     def __init__(
@@ -79,8 +77,8 @@ class StyleTransfer(pl.LightningModule):
         self.seed = seed
         self.recorder: Recorder | None = None
 
-    def forward(self, photos: Tensor) -> Tensor:
-        return self.network(photos)
+    def forward(self, content_images: Tensor) -> Tensor:
+        return self.network(content_images)
 
     def on_train_start(self) -> None:
         if self.recorder is not None:
@@ -89,25 +87,25 @@ class StyleTransfer(pl.LightningModule):
             self.begin(optimizer)
 
     def begin(self, optimizer: Optimizer) -> None:
-        """Get ready to `take` whole steps.
+        """Prepare for `take`.
 
         Args:
-            optimizer: of the network's parameters, which lie where they will be trained.
+            optimizer: the optimiser of the network's parameters, which are on their device already.
         """
         self._optimizer = optimizer
         if self.recorder is None:
             return
-        # One graph for steps at full strength, whose style loss needs no look at the photos, and
-        # one for those at any strength.
+        # Steps at full strength are another graph: their style loss needs no features of the
+        # content images.
         self.recorded = {
             full: Graphed(partial(self.whole_step, full, optimizer), self.recorder)
             for full in (True, False)
         }
         self.shape: torch.Size | None = None
         for group in optimizer.param_groups:
-            # A graph reads learning rates where they lie.
+            # A graph reads the learning rate from a tensor.
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
-            if "capturable" in group:  # PyTorch's Adam asks to be told
+            if "capturable" in group:  # PyTorch's Adam must be told
                 group["capturable"] = self.device.type == "cuda"
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -118,46 +116,48 @@ class StyleTransfer(pl.LightningModule):
             losses = self.take(batch, self.global_step)
         objective = losses.pop("objective")
         if self.logs_this_step():
-            # Curves of all strengths together would say nothing; Lightning repeats the last value.
+            # Losses at different strengths make no curve. Lightning repeats the last values.
             self._log("train", losses if full else {})
         return objective
 
     def logs_this_step(self) -> bool:
-        """Whether Lightning hands the values of this training step to the logger."""
+        """Return whether Lightning passes the values of this training step to the logger."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and (self.global_step + 1) % every == 0
 
     def take(self, batch: Tensor, number: int) -> dict[str, Tensor]:
-        """Take a whole step without Lightning: losses, backward pass and optimiser. It is recorded
-        where there is a recorder. Call `begin` first, and this with autocast as Lightning does.
+        """Run a whole step without Lightning: losses, backward pass and optimiser.
+
+        The recorder, if any, records or replays it. Call `begin` first, and this under autocast as
+        Lightning does.
 
         Args:
             batch: uint8 ``(N, 3, H, W)`` on the device of the network.
-            number: of the step, from 0 on. What is left to chance follows from it.
+            number: number of the step, from 0 on, which decides all that is left to chance.
 
         Returns:
-            The losses, and their weighted sum as ``objective``. The next step may overwrite them.
+            The losses by name, and their weighted sum as ``objective``. The next step may overwrite
+            them.
         """
         full, inputs = self._at_full_strength(number), self._inputs(batch, number)
         if self.recorder is None:
             return self.whole_step(full, self._optimizer, *inputs)
-        # As it is for a batch of another shape than the first.
+        # A graph is made for one shape: batches of another shape run without.
         self.shape = self.shape or batch.shape
         if batch.shape == self.shape:
             return dict(self.recorded[full](*inputs))
-        log.warning("a batch of another size is trained on without CUDA graphs, which is slower")
+        log.warning("a batch of another size trains without CUDA graphs, which is slower")
         return self.recorder.aside(partial(self.whole_step, full, self._optimizer, *inputs))
 
     def _inputs(self, batch: Tensor, number: int) -> StepInputs:
-        """Draw what is left to chance. It follows from seed and step alone, so that runs repeat and
-        resume."""
+        """Draw what is left to chance, from seed and step alone, so that runs repeat and resume."""
         rng = np.random.default_rng([self.seed, number, 1])
         device = batch.device
-        # Always as many pixels: cuDNN tries its convolutions anew for each size that it meets.
+        # Always the same size: cuDNN searches for the fastest convolution anew for each size.
         height, width = (side - STRIDE for side in batch.shape[2:])
         top, left = rng.integers(0, STRIDE, 2).tolist()
         moved = batch[:1, :, top : top + height, left : left + width].float() / 255
-        # Drawn where it is used: a GPU that is sent it would first have to finish what it is at.
+        # Drawn on its device: to receive it from the CPU, a GPU would first finish its work.
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
         noise = torch.randn(moved.shape, generator=generator, device=device)
         return StepInputs(
@@ -172,8 +172,7 @@ class StyleTransfer(pl.LightningModule):
         return not self.network.adjustable or self._strength(number) == 1
 
     def _strength(self, number: int) -> float:
-        """Full strength in every second step, any in the others. Steps that are logged, each
-        tenth, are of full strength."""
+        """Full strength in every second step, among them those that are logged; else any."""
         if number % 2:
             return 1.0
         return float(np.random.default_rng([self.seed, number]).random())
@@ -181,25 +180,24 @@ class StyleTransfer(pl.LightningModule):
     def _losses(
         self,
         full: bool,
-        photos: Tensor,
+        content_images: Tensor,
         strength: Tensor,
         moved: Tensor,
         rows: Tensor,
         columns: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of a step, and their weighted sum as ``objective``. See `StepInputs`.
+        """Return the losses of a step, and their weighted sum as ``objective``.
 
-        Args:
-            full: whether the step is at full strength, whatever ``strength`` says.
+        The other arguments are those of `StepInputs`. With ``full``, ``strength`` is not read.
         """
-        photos = photos.float() / 255
+        content_images = content_images.float() / 255
         chosen = 1.0 if full else strength
         given = chosen if self.network.adjustable else None
-        stylized = self.network(photos, given, TRAINING_MARGIN)
-        losses = self.loss(stylized, photos, chosen)
+        stylized = self.network(content_images, given, TRAINING_MARGIN)
+        losses = self.loss(stylized, content_images, chosen)
         objective = losses["total"]
         if self.loss.pair_terms:
-            # Of one photo in each step: another pass of the network for each photo is slow.
+            # A pair of one image only: a second pass of the network over all of them is slow.
             here = stylized[:1].index_select(2, rows).index_select(3, columns)
             again = self.network(moved, given, TRAINING_MARGIN)
             of_pair = self.loss.compare_pair(here, again)
@@ -208,24 +206,26 @@ class StyleTransfer(pl.LightningModule):
         return losses | {"objective": objective}
 
     def whole_step(self, full: bool, optimizer: Optimizer, *inputs: Tensor) -> dict[str, Tensor]:
-        """Forward pass, backward pass and optimiser, as one function of tensors.
+        """Run forward pass, backward pass and optimiser as one function of tensors.
 
         Args:
             full: whether the step is at full strength.
-            optimizer: of the network's parameters.
+            optimizer: the optimiser of the network's parameters.
             inputs: see `StepInputs`.
 
         Returns:
-            Losses by name, and their weighted sum as ``objective``.
+            The losses by name, and their weighted sum as ``objective``.
         """
         optimizer.zero_grad()
         losses = self._losses(full, *inputs)
-        with torch.autocast(self.device.type, enabled=False):  # as outside of `training_step`
+        with torch.autocast(
+            self.device.type, enabled=False
+        ):  # as Lightning does outside of `training_step`
             losses["objective"].backward()
             optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
-    # Recorded, `training_step` has done all that Lightning does after it.
+    # With a recorder, `training_step` has already done what Lightning would do after it.
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         if self.recorder is None:
@@ -249,26 +249,27 @@ class StyleTransfer(pl.LightningModule):
             optimizer_closure()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Learning rates are numbers in files: the machine that resumes may have no GPU."""
+        """Write learning rates as numbers: the machine that resumes the run may have no GPU."""
         for state in checkpoint.get("optimizer_states", ()):
             for group in state["param_groups"]:
                 group["lr"] = float(group["lr"])
                 group.pop("capturable", None)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Returns the stylized photos, for whoever wants to look at them."""
-        photos = batch.float() / 255
-        stylized = self.network(photos)
-        self._log("val", self.loss(stylized, photos), batch_size=len(batch), sync_dist=True)
+        """Log the losses of a batch; callbacks get the stylized images that this returns."""
+        content_images = batch.float() / 255
+        stylized = self.network(content_images)
+        losses = self.loss(stylized, content_images)
+        self._log("val", losses, batch_size=len(batch), sync_dist=True)
         return stylized
 
     def _log(self, stage: str, losses: dict[str, Tensor], **options: object) -> None:
-        """``style/relu4_1`` goes to a group of its own, ``train_style/relu4_1``."""
+        """Log losses in groups: ``train/style``, and its parts as ``train_style/relu4_1``."""
         tags = {
             f"{stage}_{name}" if "/" in name else f"{stage}/{name}": value.detach()
             for name, value in losses.items()
         }
-        # The x axis; without it Lightning draws a curve of the epoch, of which there is only one.
+        # The x axis. Without it, Lightning would also draw a curve of the only epoch.
         tags["step"] = torch.full((), self.global_step, dtype=torch.float32, device=self.device)
         self.log_dict(tags, **options)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Muon for the kernels in front of an instance norm, Adam for all else."""
+"""Muon for the kernels in front of an instance norm, Adam for all other parameters."""
 
 from __future__ import annotations
 
@@ -14,24 +14,38 @@ from torch.optim.adam import adam
 
 from fast_style.networks.kernels import serve
 
-TINY = 1e-12  # keeps a division by the norm of nothing finite
+TINY = 1e-12  # keeps a division by a norm of zero finite
+RGB = 3  # outputs of an image network's last convolution
 
 
 class Muon(Optimizer):
-    """Muon (Jordan et al. 2024) for kernels, Adam (Kingma and Ba 2015) for the rest.
+    """Muon (Jordan et al. 2024) for kernels, Adam (Kingma and Ba 2015) for all other parameters.
 
-    A gradient's direction is dominated by few singular vectors; Muon steps along all of them alike.
-    Here a step's length is a share of its kernel's own norm, since instance norm forgets how large
-    that is; for the same reason kernels keep their norm, which would grow with every step, and in a
-    few thousand out of half precision. The last convolution of an ``ImageTransformer`` has no norm
-    behind it and is left to Adam.
+    A few singular vectors dominate a gradient's direction. Muon steps along all of them alike.
+
+    Instance norm undoes the scale of the kernel in front of it. The length of a step is therefore a
+    share of the kernel's norm, and the norm stays what it is: it would grow with each step and
+    overflow half precision after a few thousand. The last convolution of an `ImageTransformer` has
+    no norm behind it and is left to Adam.
 
     Args:
-        params: Muon's are those with four dimensions ``(outputs, inputs, height, width)`` and more
-            than the three outputs of RGB.
+        params: parameters. Muon takes those of four dimensions ``(outputs, inputs, height, width)``
+            with more than the three outputs of RGB.
         lr: length of a step, as a share of the kernel's norm.
-        momentum: share of the last steps' gradients (Nesterov's) in the direction.
-        adam_lr, betas, eps: Adam's.
+        momentum: share of earlier gradients in the direction (Nesterov), in [0, 1).
+        adam_lr: Adam's learning rate.
+        betas: Adam's betas, each in [0, 1).
+        eps: Adam's epsilon.
+
+    >>> convolution = nn.Conv2d(8, 16, 3)
+    >>> optimizer = Muon(convolution.parameters(), lr=0.1)
+    >>> before = convolution.weight.detach().clone()
+    >>> convolution(torch.rand(1, 8, 9, 9)).square().mean().backward()
+    >>> optimizer.step()
+    >>> torch.equal(convolution.weight, before)
+    False
+    >>> torch.allclose(convolution.weight.norm(), before.norm())
+    True
     """
 
     def __init__(
@@ -44,20 +58,27 @@ class Muon(Optimizer):
         eps: float = 1e-8,
     ) -> None:
         params = list(params)
-        kernels = [param for param in params if param.ndim == 4 and len(param) > 3]
-        rest = [param for param in params if param.ndim != 4 or len(param) <= 3]
+        kernels = [param for param in params if param.ndim == 4 and len(param) > RGB]
+        rest = [param for param in params if param.ndim != 4 or len(param) <= RGB]
         groups: list[dict[str, Any]] = []
         if kernels:
             groups.append({"params": kernels, "lr": lr, "momentum": momentum})
         if rest:
             adams = {"lr": adam_lr, "betas": tuple(betas), "eps": eps}
-            # Told so, PyTorch leaves a step's number on the device when it loads a state.
+            # "fused" makes PyTorch load the number of steps onto the device.
             groups.append({"params": rest, **adams, "fused": True})
         super().__init__(groups, {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both; returns what the closure did."""
+        """Take one step.
+
+        Args:
+            closure: computes the loss and its gradients anew, or None.
+
+        Returns:
+            The result of the closure, or None.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -72,8 +93,8 @@ class Muon(Optimizer):
                 self._step_adam(params, group["lr"], group["betas"], group["eps"])
         return loss
 
-    # Dozens of small tensors: one after the other, they would take a GPU as many launches as all of
-    # the rest of a training step.
+    # Dozens of small tensors are stepped together. One after another, they would take a GPU as many
+    # launches as the rest of a training step.
 
     def _step_kernels(self, kernels: list[Tensor], lr: float, momentum: float) -> None:
         gradients = [_gradient(kernel) for kernel in kernels]
@@ -85,12 +106,12 @@ class Muon(Optimizer):
         for number, kernel in enumerate(kernels):
             shapes[kernel.shape].append(number)
         alike = list(shapes.values())
-        # Kernels of a shape go through the products together. On a GPU all do, filled up with
-        # zeros, which change nothing: it multiplies them sooner than it is told of more products.
+        # Kernels of one shape are multiplied together. On a GPU all kernels are, padded with zeros,
+        # which change nothing: larger products take it less time than more launches.
         for batch in [alike] if serve(kernels[0]) else [[numbers] for numbers in alike]:
             order = [number for numbers in batch for number in numbers]
             steps = orthogonalized(_stacked([_matrix(directions[n]) for n in order]))
-            # A gradient of zeros, as a constant layer gives, is no direction: its kernel stays.
+            # A gradient of zeros, as of a constant layer, has no direction: its kernel stays.
             lengths = steps.norm(dim=(1, 2)).clamp_min(TINY)
             lengths = lr * torch.stack([norms[n] for n in order]) / lengths
             scaled = dict(zip(order, (steps * lengths[:, None, None]).unbind(), strict=True))
@@ -107,7 +128,7 @@ class Muon(Optimizer):
     ) -> None:
         for param in params:
             done = self.state[param].get("step", 0)
-            if not isinstance(done, Tensor):  # nor is it in the checkpoints of earlier versions
+            if not isinstance(done, Tensor):  # a new run, or an early version's checkpoint
                 self.state[param]["step"] = torch.full((), float(done), device=param.device)
         adam(
             params,
@@ -127,7 +148,7 @@ class Muon(Optimizer):
         )
 
     def _average(self, param: Tensor, name: str) -> Tensor:
-        """Of the parameter's gradients so far; it begins at zero."""
+        """A running average of the parameter's gradients, at first zero."""
         if name not in self.state[param]:
             self.state[param][name] = torch.zeros_like(param)
         average: Tensor = self.state[param][name]
@@ -140,15 +161,18 @@ def _gradient(param: Tensor) -> Tensor:
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    """``(outputs, rest)``, or transposed if that is taller than wide. In channels_last the rest is
-    in the order of memory, which saves a copy: a step does not depend on the order of columns."""
+    """A kernel as ``(outputs, rest)``, transposed if that is taller than wide.
+
+    In channels_last the rest keeps the order of memory, which saves a copy. The order of columns
+    does not matter to a step.
+    """
     last = kernel.is_contiguous(memory_format=torch.channels_last)
     matrix = (kernel.permute(0, 2, 3, 1) if last else kernel).flatten(1)
     return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def _kernel(matrix: Tensor, like: Tensor) -> Tensor:
-    """The kernel that `_matrix` made a matrix of, without the zeros of `_stacked`."""
+    """Undo `_matrix`, and the padding of `_stacked`."""
     outputs, rest = len(like), like[0].numel()
     matrix = matrix[:rest, :outputs].mT if outputs > rest else matrix[:outputs, :rest]
     if like.is_contiguous(memory_format=torch.channels_last):
@@ -158,7 +182,7 @@ def _kernel(matrix: Tensor, like: Tensor) -> Tensor:
 
 
 def _stacked(matrices: list[Tensor]) -> Tensor:
-    """Matrices as ``(N, rows, columns)``, the smaller ones filled up with zeros."""
+    """Matrices as ``(N, rows, columns)``, padded with zeros."""
     if len({matrix.shape for matrix in matrices}) == 1:
         return torch.stack(matrices)
     rows, columns = (max(matrix.shape[axis] for matrix in matrices) for axis in (0, 1))
@@ -172,9 +196,14 @@ def _stacked(matrices: list[Tensor]) -> Tensor:
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Matrices ``(N, rows, columns)`` with their singular vectors kept and all singular values
-    moved near 1: by five steps of Newton and Schulz's iteration with the coefficients of Jordan et
-    al. 2024, into about 0.7 to 1.2, but for those that are next to nothing."""
+    """Return matrices with the same singular vectors and with singular values near 1.
+
+    Five steps of the Newton-Schulz iteration with the coefficients of Jordan et al. 2024 bring
+    singular values to about 0.7 to 1.2, except those near zero.
+
+    Args:
+        matrices: ``(N, rows, columns)``.
+    """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalized(matrices.mT).mT
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)

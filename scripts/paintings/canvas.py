@@ -1,4 +1,4 @@
-"""What the painters here share: the size of the canvas, noise, flow, joints, the command line."""
+"""Shared by the painters: the size of the canvas, noise, flow, joints and the command line."""
 
 import argparse
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from PIL import Image
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-Array = NDArray[np.floating]  # of either precision, as arguments
+Array = NDArray[np.floating]  # of either precision, for arguments
 
 WIDTH, HEIGHT = 1000, 800  # pixels of the finished picture, and the unit of every length
-SUPERSAMPLING = 2  # drawn at twice the size, then shrunk, to smooth the edges
+SUPERSAMPLING = 2  # draw at twice the size, then shrink, to smooth the edges
 JPEG_QUALITY = 92
 PAINTINGS = Path(__file__).resolve().parents[2] / "fast_style" / "assets" / "paintings"
 

@@ -1,5 +1,4 @@
-"""What all kernels share: how they become operations of PyTorch, the size of their tiles, and their
-launch."""
+"""Shared by all kernels: their operations in PyTorch, the size of their tiles, and their launch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,8 +35,8 @@ def define(schema: str, launch: Callable[..., Any], fake: Callable[..., Any]) ->
 
     Args:
         schema: its name, arguments and result, as PyTorch writes them.
-        launch: what does it.
-        fake: what makes its results without values, for fake tensors.
+        launch: computes it.
+        fake: makes results without values, for fake tensors.
     """
     name = schema.partition("(")[0]
     _library.define(schema)
@@ -55,7 +54,7 @@ def launch(
         device: of its tensors.
         grid: numbers of programs.
         arguments: of the kernel.
-        options: constants of the kernel, and what Triton takes besides.
+        options: constants of the kernel, and Triton's own options.
     """
     options["maxnreg"] = MAX_REGISTERS
     options["enable_fp_fusion"] = True  # the default depends on Triton's version
@@ -67,7 +66,7 @@ def launch(
 
 
 def check(x: Tensor, margin: int, skipped: int) -> None:
-    """Refuse what no kernel takes.
+    """Refuse pictures and margins that no kernel takes.
 
     Raises:
         ValueError: for another shape than ``(N, C, H, W)``, a margin wider than the mirror image,

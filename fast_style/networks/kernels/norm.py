@@ -1,5 +1,4 @@
-"""Instance norm with what follows it (ReLU or skip, then padding), as one operation and one for its
-gradients."""
+"""Instance norm, ReLU or skip, and padding, as one operation and one for the gradients."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Mirrored margins, as one operation and one for its gradient."""
+"""Mirrored margins, as one operation and one for the gradient."""
 
 from typing import Any
 
