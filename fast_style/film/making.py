@@ -73,6 +73,8 @@ class Task:
 
 def make_film(task: Task) -> int:
     """Make a film in parts, and join them."""
+    import av
+
     film, target, options = task.film, task.target, task.options
     encoding = plan_encoding(film, target, options.codec, options.quality, task.size)
     check_carried(encoding, target)
@@ -102,6 +104,11 @@ def make_film(task: Task) -> int:
             f"{target} cannot be written ({error.strerror or error}): make room or name another "
             f"place; {parts.frames} frames are done, and the same command with --resume goes on "
             "from there"
+        ) from error
+    except av.error.FFmpegError as error:
+        raise UserError(
+            f"FFmpeg cannot make {target} of {film.source} ({error.strerror}): choose another "
+            "--codec, or let the name end in .mkv"
         ) from error
     parts.remove()
     return parts.frames
