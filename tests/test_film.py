@@ -182,6 +182,31 @@ def test_title_is_kept_and_place_is_not(tmp_path: Path, unchanged: Stylizer) -> 
         assert "location" not in container.metadata
 
 
+def test_chapters_languages_and_fonts_are_kept(tmp_path: Path, unchanged: Stylizer) -> None:
+    plain = make_film(tmp_path / "plain.mkv", sound="aac", subtitles=["Good evening."])
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "a.mkv"), "w") as container:
+        added: dict[int, Any] = {}
+        for stream in source.streams:
+            added[stream.index] = container.add_stream_from_template(stream, opaque=True)
+            added[stream.index].metadata["language"] = "fra"
+        added[2].disposition = av.stream.Disposition.forced
+        container.add_attachment("font.ttf", "font/ttf", b"a font")
+        second = {"id": 1, "start": 0, "end": 1, "time_base": Fraction(1), "metadata": {}}
+        container.set_chapters([second])  # type: ignore[list-item]
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = added[packet.stream.index]
+                container.mux(packet)
+    stylize_film(tmp_path / "a.mkv", tmp_path / "b.mkv", unchanged)
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        *streams, font = container.streams
+        assert [stream.metadata["language"] for stream in streams] == ["fra"] * 3
+        assert streams[2].disposition & av.stream.Disposition.forced
+        assert font.data == b"a font"  # type: ignore[attr-defined]
+        (chapter,) = container.chapters()
+        assert chapter["end"] * chapter["time_base"] == 1  # type: ignore[operator]
+
+
 def test_a_title_in_no_known_encoding(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.mkv", metadata={"title": "Caf??"}, frames=2)
     film.write_bytes(film.read_bytes().replace(b"Caf??", b"Caf\xe9!"))
@@ -291,6 +316,17 @@ def test_quality_and_codec(tmp_path: Path, stylizer: Stylizer) -> None:
             assert container.streams.video[0].codec_context.name == "hevc"
             assert container.streams.video[0].codec_context.codec_tag == "hvc1"
     assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1"])
+def test_encoders_keep_quiet(
+    tmp_path: Path, unchanged: Stylizer, capfd: pytest.CaptureFixture[str], codec: str
+) -> None:
+    film = make_film(tmp_path / "a.mp4", size=(96, 64), frames=5)
+    capfd.readouterr()
+    stylize_film(film, tmp_path / "b.mkv", unchanged, FilmOptions(codec=codec))
+    assert capfd.readouterr() == ("", "")
+    assert len(times_of(tmp_path / "b.mkv")) == 5
 
 
 @pytest.mark.parametrize(
@@ -600,3 +636,13 @@ def test_memory_does_not_grow_with_the_film() -> None:
 
     run_stages(numbers(), slow, list)
     assert max(ahead) <= 6
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(tmp_path: Path, style: Path) -> None:
+    film = make_film(tmp_path / "a.mp4", frames=20)
+    stylizer = Stylizer(style, "cuda", precision="float32")
+    assert stylize_film(film, tmp_path / "b.mkv", stylizer, LOSSLESS) == 20
+    on_cpu = Stylizer(style, "cpu", precision="float32")
+    stylize_film(film, tmp_path / "c.mkv", on_cpu, LOSSLESS)
+    assert mean_difference(pixels_of(tmp_path / "b.mkv"), pixels_of(tmp_path / "c.mkv")) < 1

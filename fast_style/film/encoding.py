@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ RATE_FACTORS: dict[str, tuple[float, float, dict[str, str]]] = {
     "libx264": (12, 0.4, {"preset": "veryfast"}),
     "libx265": (14, 0.4, {"preset": "veryfast", "x265-params": "log-level=error"}),
     "libvpx-vp9": (14, 0.5, {"deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
-    "libsvtav1": (14, 0.5, {"preset": "10"}),
+    "libsvtav1": (14, 0.5, {"preset": "8"}),
 }
 
 # In order: what most players know, then what keeps more.
@@ -206,6 +207,7 @@ class PartWriter:
             context.sample_aspect_ratio = film.pixel_aspect
         if encoding.encoder == "libx265" and encoding.container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # which Apple's players ask for
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone
         try:
             context.open()
         except av.error.FFmpegError as error:
