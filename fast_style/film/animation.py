@@ -28,10 +28,10 @@ from fast_style.images.writing import exif_with_mark
 log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
-BYTES_PER_PIXEL = 8  # of each frame: Pillow keeps all until the last is there
+BYTES_PER_PIXEL = 8  # of all frames, which Pillow keeps until it has the last
 
-# Units in which formats count, and the least that browsers play as it is: they show a frame of a
-# GIF that lasts a hundredth of a second for a tenth.
+# Units of time of the formats, in seconds. Browsers show a frame of a GIF that lasts one unit for a
+# tenth of a second, so two units are the least.
 UNITS = {"GIF": Fraction(1, 100), "WEBP": Fraction(1, 1000), "PNG": Fraction(1, 1000)}
 SHORTEST_IN_GIF = 2
 
@@ -68,7 +68,7 @@ def moves(path: Path) -> bool:
 
 
 def probe_animation(source: Path) -> Film:
-    """Find out what an animation is; its frames are decoded for their durations.
+    """Find out what an animation is. All frames are decoded, to learn their durations.
 
     Raises:
         UserError: if it cannot be read.
@@ -120,7 +120,7 @@ def read_animation(film: Film, size: tuple[int, int], start: int = 0) -> Iterato
 
 
 def loop_of(film: Film) -> Loop:
-    """How a source is played: as an animation says, and films for ever."""
+    """Find out how often a source is played; films play for ever."""
     if not film.is_animation:
         return Loop(0, False)
     with _opened(film.source) as picture:
@@ -177,7 +177,7 @@ class Painted:
 
 
 def painted(frame: Frame, picture: Image.Image) -> Painted:
-    """A stylized frame, as transparent as its source."""
+    """Make a stylized frame as transparent as its source."""
     if frame.alpha is not None:
         picture = picture.copy()
         picture.putalpha(frame.alpha)
@@ -243,7 +243,7 @@ def write_animation(
 
 
 def _rounded_durations(frames: list[Painted], film: Film, unit: Fraction) -> list[int]:
-    """Milliseconds of each frame, so that no times drift however coarse the unit is."""
+    """Round times, not durations, to a unit, so that no error adds up; milliseconds a frame."""
     times = [round(frame.time * film.time_base / unit) for frame in frames]
     end = frames[-1].time + frames[-1].duration
     times.append(round(end * film.time_base / unit))
@@ -259,7 +259,7 @@ def _is_transparent(frame: Painted) -> bool:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image:
-    """256 colours of the picture's own; of a transparent one, 255 and none."""
+    """Choose 256 colours for a picture, one of which stands for transparent if it needs that."""
     if picture.mode == "RGB":
         return picture.quantize(256, Image.Quantize.MEDIANCUT)
     colours = picture.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
@@ -272,7 +272,7 @@ def _with_palette(picture: Image.Image) -> Image.Image:
 
 
 def read_gif_mark(path: Path) -> str | None:
-    """The mark that `write_animation` gave a GIF; None where it has none."""
+    """Read the mark that `write_animation` wrote into a GIF; None if it has none."""
     try:
         with _opened(path) as picture:
             comment = picture.info.get("comment", b"")

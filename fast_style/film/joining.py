@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of the container as a whole: what speaks of the source's file and not of the film, and where the
-# camera was.
+# Metadata that describes the source's file rather than the film, and the place of the camera.
 NOT_KEPT = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "location")
 MOST_TICKS = 2**31 - 1  # a second, in an MP4
 
 
 def carried_streams(container: InputContainer, source: Path) -> list[Stream]:
-    """The streams that a stylized film takes from its source as they are: audio, subtitles, and
-    attachments as fonts. A warning is logged that names the others."""
+    """Find the streams that are copied: audio, subtitles and attachments such as fonts.
+
+    A warning names the others.
+    """
     from av.stream import Disposition
 
     carried: list[Stream] = []
@@ -72,7 +73,7 @@ def check_carried(encoding: Encoding, target: Path) -> None:
 
 
 def _carry(stream: Stream, output: OutputContainer, target: Path) -> Stream | None:
-    """Add a stream like that of the source; None for what has no place in this container."""
+    """Add a stream like that of the source; None if the container has no place for its kind."""
     if stream.type == "attachment":
         if output.format.name != "matroska":
             log.warning("%s cannot hold attachments, as fonts: they are left out", target)
@@ -115,7 +116,7 @@ def join(parts: Parts, encoding: Encoding, path: Path, comment: str) -> None:
     options = {}
     if encoding.container in ("mp4", "mov"):
         ticks = film.time_base.denominator
-        # The beginning of a stream is told in units of the whole film, by default milliseconds.
+        # MP4 gives the start of a stream in units of the whole film, by default milliseconds.
         options = {"movflags": "faststart", "movie_timescale": str(min(ticks, MOST_TICKS))}
     with ExitStack() as files:
         source = None if film.has_pictures_alone else files.enter_context(open_film(film.source))
@@ -165,7 +166,7 @@ def _kept(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _video_packets(parts: Parts, time_base: Fraction, extradata: bytes | None) -> Iterator[Packet]:
-    """All packets of the parts, at the times of the source."""
+    """Read the packets of all parts, at the times of the source."""
     for part in parts.done:
         path = parts.folder / part.name
         with open_film(path) as container:

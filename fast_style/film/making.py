@@ -115,7 +115,7 @@ def make_film(task: Task) -> int:
 
 
 def _made_of(task: Task, encoding: Encoding) -> dict[str, str]:
-    """What another film would result from if it were another, by name."""
+    """Collect, by name, all that decides what the film looks like."""
     import av
 
     film, source = task.film, task.film.source
@@ -138,6 +138,7 @@ def _comment(mark: str, made_of: dict[str, str]) -> str:
 
 
 def comment_of(path: Path) -> str | None:
+    """Read the comment of a film that may be there; None if there is none."""
     if not path.is_file():
         return None
     try:
@@ -174,11 +175,11 @@ def _make_parts(task: Task, encoding: Encoding, parts: Parts) -> None:
                 told.another()
         finally:
             if writer is not None:
-                writer.close()  # what is done of a part plays, too
+                writer.close()  # an unfinished part plays too
 
     frames = _frames_from(task, parts.frames)
     _stylize_frames(task, frames, write)
-    # Only now is it known that a short part is the film's last.
+    # A short part is complete only if the film ended.
     if writer is not None:
         parts.add(writer.path, writer.first, writer.frames)
     if not parts.frames:
@@ -239,7 +240,7 @@ def make_sequence(task: Task) -> int:
 
 
 def _frames_from(task: Task, start: int) -> Iterator[Frame]:
-    """Frames from a number on, with their motion if they are to be smooth."""
+    """Read frames from a number on, and find their motion if the film is to be smooth."""
     if not task.options.smooth:
         return _frames(task, start)
     frames = _frames(task, max(0, start - 1))

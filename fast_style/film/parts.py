@@ -1,4 +1,4 @@
-"""What is done of a film: parts in a folder beside the target, which a stop of any kind leaves.
+"""Parts of a film, in a folder beside the target, which outlive a stop of any kind.
 
 Each part holds `FRAMES_OF_PART` frames and plays by itself. ``parts.json`` lists those that are
 complete, and what they were made of: the same source, style and options may go on from there.
@@ -130,7 +130,7 @@ def open_parts(target: Path, made_of: dict[str, str], resume: bool) -> Parts:
 
     Args:
         target: the film to write.
-        made_of: what it is made of, by name, as "style".
+        made_of: what decides how the film looks, by name, such as "style".
         resume: go on from the parts that there are.
 
     Raises:
@@ -164,7 +164,7 @@ def open_parts(target: Path, made_of: dict[str, str], resume: bool) -> Parts:
 
 
 def _read(folder: Path) -> Parts | None:
-    """The parts that are listed and there; None where there is no list."""
+    """Read the list and keep the parts that are there; None if there is no list."""
     try:
         content = json.loads((folder / LIST).read_bytes())
         parts = Parts(folder, content["made_of"], whole=content["whole"])

@@ -15,9 +15,9 @@ class FilmOptions:
         codec: name of a codec or of one of FFmpeg's encoders; None for H.264, and VP9 in WebM.
         quality: 1 to 100; None for the default.
         size: longer side in pixels to scale frames to; None for the film's own.
-        resume: go on from what an earlier run left.
+        resume: go on with what an earlier run left.
         smooth: let strokes move with the scene instead of painting each frame anew.
-        mark: what `read_film_mark` shall find in the film.
+        mark: text that `read_film_mark` finds in the film.
     """
 
     codec: str | None = None
@@ -33,9 +33,9 @@ class FilmProgress:
     """How far a film is.
 
     Args:
-        done: frames that are written, with those of an earlier run.
-        total: expected frames; None where the film does not say.
-        frames_per_second: of this run.
+        done: number of frames that are written, in this and earlier runs.
+        total: expected number of frames; None where the film does not say.
+        frames_per_second: mean speed of this run.
     """
 
     done: int
@@ -51,12 +51,12 @@ class FilmProgress:
 
 
 class Teller:
-    """Tells how far a film is.
+    """Counts frames and reports them.
 
     Args:
-        progress: told, unless it is None.
+        progress: told after each frame; None to tell nobody.
         total: expected frames.
-        before: frames of an earlier run.
+        before: number of frames of an earlier run.
     """
 
     def __init__(

@@ -101,12 +101,12 @@ def require_av() -> None:
 
 
 def url(path: Path) -> str:
-    """A path as FFmpeg takes it: not for an address or an option, whatever its name is."""
+    """Write a path so that FFmpeg never mistakes it for an address or an option."""
     return f"file:{path}"
 
 
 def exact(ratio: Any) -> Fraction:
-    """A ratio of PyAV's, which has a type of its own from version 19 on."""
+    """Convert a ratio of PyAV's, which has its own type since version 19."""
     return Fraction(ratio.numerator, ratio.denominator)
 
 
@@ -119,7 +119,7 @@ def open_film(source: Path) -> InputContainer:
     import av
 
     try:
-        if int(av.__version__.partition(".")[0]) < 19:  # which would refuse titles in Latin-1
+        if int(av.__version__.partition(".")[0]) < 19:  # else, a title in Latin-1 is an error
             return av.open(url(source), "r", metadata_errors="replace")
         return av.open(url(source), "r")
     except av.error.FileNotFoundError as error:
@@ -133,7 +133,7 @@ def open_film(source: Path) -> InputContainer:
 
 
 def video_stream(container: InputContainer, source: Path) -> av.VideoStream:
-    """The stream that is stylized: the first that moves, rather than an album's cover.
+    """Find the stream to stylize: the first that is not a cover picture.
 
     Raises:
         UserError: if there is none, or its codec cannot be decoded.
@@ -193,7 +193,7 @@ def _expected_frames(
 
 
 def _turn(frame: av.VideoFrame) -> NDArray[np.int64]:
-    """The film's display matrix to the nearest quarter turn, mirrored or not."""
+    """Round the film's display matrix to a quarter turn, mirrored or not."""
     stored: Any = frame.side_data.get("DISPLAYMATRIX")
     if stored is None:
         return IDENTITY
@@ -208,14 +208,14 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Decode a film's frames in the order in which they are shown.
 
-    A part that cannot be decoded is left out, and a warning logged. Frames without a time, and
-    those that are not later than the frame before, get the next time there is.
+    What cannot be decoded is left out with a warning. A frame without a time, or with one that is
+    not later than that of the frame before, gets a time just after it.
 
     Args:
         film: as `probe` gives it.
         size: width and height in pixels to scale the frames to, upright.
         start: number of frames to skip.
-        threads: that convert each frame to RGB.
+        threads: number of threads that convert a frame to RGB.
     """
     stored = size if film.turn[0, 0] else size[::-1]
     step = max(1, round(1 / (film.rate * film.time_base)))
@@ -237,7 +237,7 @@ def read_frames(
 def _decoded(
     container: InputContainer, stream: av.VideoStream, source: Path
 ) -> Iterator[av.VideoFrame]:
-    """Frames as they are stored; what is damaged is left out with a warning."""
+    """Decode frames as they are stored. A warning is logged for what is damaged and left out."""
     import av
 
     stream.thread_type = "AUTO"
@@ -263,7 +263,7 @@ def _decoded(
 def _upright_rgb(
     frame: av.VideoFrame, film: Film, stored: tuple[int, int], threads: int
 ) -> Image.Image:
-    """The picture of a frame, with the film's matrix and range, scaled and turned."""
+    """Convert a frame to RGB with the film's matrix and range, scale it and turn it."""
     if not frame.format.is_rgb:
         frame.colorspace = film.colour.matrix
         frame.color_range = FULL if film.colour.is_full_range else LIMITED
@@ -300,8 +300,7 @@ def turned(pixels: NDArray[np.uint8], turn: NDArray[np.int64]) -> NDArray[np.uin
 
 
 def fingerprint(path: Path) -> str:
-    """What tells a film from another and from a changed one, without reading all of it: SHA-256 of
-    its size, its beginning, middle and end."""
+    """Hash a film's size, beginning, middle and end, to notice another or a changed film."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

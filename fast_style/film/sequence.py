@@ -33,7 +33,7 @@ def is_sequence(path: Path) -> bool:
 
 
 def numbered(pattern: Path, number: int) -> Path:
-    """The file of a number.
+    """Return the file of a number.
 
     >>> numbered(Path("a/shot_%04d.png"), 7).name
     'shot_0007.png'
@@ -45,7 +45,7 @@ def numbered(pattern: Path, number: int) -> Path:
 
 
 def files_of(pattern: Path) -> dict[int, Path]:
-    """The pictures that there are, by number, in order.
+    """Find the pictures of a sequence, by number and in order.
 
     Raises:
         UserError: if there is none.
@@ -110,7 +110,7 @@ def read_sequence(film: Film, size: tuple[int, int], start: int = 0) -> Iterator
 
 
 def fingerprint_of_sequence(pattern: Path) -> str:
-    """What tells a sequence from another and from a changed one: names, sizes and dates."""
+    """Hash names, sizes and dates of the pictures, to notice another or a changed sequence."""
     digest = hashlib.sha256()
     for path in files_of(pattern).values():
         status = path.stat()
@@ -119,7 +119,7 @@ def fingerprint_of_sequence(pattern: Path) -> str:
 
 
 def targets_of(film: Film, pattern: Path) -> Iterator[Path]:
-    """The files to write: with the numbers of a sequence, otherwise from 1."""
+    """Name the files to write, with the numbers of the source sequence, else from 1."""
     if film.is_sequence:
         yield from (numbered(pattern, number) for number in files_of(film.source))
     number = 1
@@ -129,7 +129,7 @@ def targets_of(film: Film, pattern: Path) -> Iterator[Path]:
 
 
 def done_before(targets: Iterator[Path], mark: str) -> tuple[int, Path | None]:
-    """How many of the first targets an earlier run wrote, and the last of them."""
+    """Count the first targets that an earlier run wrote, and return the last of them too."""
     count, last = 0, None
     for path in targets:
         if not path.is_file() or read_mark(path) != mark:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Share of the frame before where it is certain: more hardly lessens the flicker and blurs strokes
-# (`scripts/measure_flicker.py`).
+# Share of the frame before where motion is certain. A larger share lessens flicker little and blurs
+# strokes (`scripts/measure_flicker.py`).
 BLEND = 0.8
 
 # Longer side in pixels at which flow is computed, and then enlarged: of frames of 512 px, half the
@@ -36,13 +36,13 @@ FLOW_SIDE = 320
 RELATIVE_ERROR = 0.01
 ABSOLUTE_ERROR = 0.5
 
-# Mean difference of levels between the frame before, moved, and the frame at which half of the
-# certainty is left: what changes colour gets its strokes anew.
+# Levels by which a pixel may change colour until half of its certainty is left. What changes colour
+# is painted anew.
 HALF_CERTAIN = 12.0
 
 
 def require_cv2() -> Any:
-    """OpenCV.
+    """Import OpenCV.
 
     Raises:
         UserError: if it is missing; the message has the line that installs it.
@@ -56,7 +56,7 @@ def require_cv2() -> Any:
 
 @dataclass(frozen=True)
 class Motion:
-    """How the frame before becomes this one.
+    """Where a frame's pixels were in the frame before.
 
     Args:
         source: ``(H, W, 2)``, the coordinates in the frame before, x first, of each pixel.
@@ -68,7 +68,7 @@ class Motion:
 
 
 def find_motion(before: Pixels, now: Pixels) -> Motion:
-    """Find out how one frame becomes the next, by DIS optical flow (Kroeger et al. 2016).
+    """Find where pixels were in the frame before, by DIS optical flow (Kroeger et al. 2016).
 
     Args:
         before: ``(H, W, 3)`` RGB.
@@ -110,13 +110,13 @@ def find_motion(before: Pixels, now: Pixels) -> Motion:
 
 
 def grid(width: int, height: int) -> Floats:
-    """``(H, W, 2)``, each pixel's own coordinates, x first."""
+    """Return each pixel's own coordinates, ``(H, W, 2)``, x first."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return np.stack([x, y], axis=-1)
 
 
 def warped(values: NDArray[Any], source: Floats) -> NDArray[Any]:
-    """Values of ``(H, W, ...)`` at other coordinates, interpolated.
+    """Interpolate values of ``(H, W, ...)`` at other coordinates.
 
     Args:
         values: uint8 or float32.
@@ -129,7 +129,7 @@ def warped(values: NDArray[Any], source: Floats) -> NDArray[Any]:
 
 
 def with_motion(frames: Iterable[Frame], before: Iterator[Frame]) -> Iterator[Frame]:
-    """Find out the motion of each frame from the one before.
+    """Add to each frame its motion from the one before.
 
     Args:
         frames: in order.
@@ -148,7 +148,7 @@ class Smoother:
     """Blends each stylized frame with the one before.
 
     Args:
-        before: the stylized frame before the first, where a film goes on.
+        before: the last stylized frame of an earlier run, if there was one.
     """
 
     def __init__(self, before: Pixels | None = None) -> None:

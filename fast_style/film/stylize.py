@@ -37,22 +37,22 @@ def stylize_film(
 ) -> int:
     """Stylize a film, an animation or numbered pictures, frame by frame.
 
-    A film has the sound and subtitles of its source; timestamps, pixel aspect and colour tags are
-    the source's too, and a rotation is applied. While it is made, what is done is in a folder
-    beside the target, in parts that play. The target appears when it is whole.
+    A film keeps the timestamps, sound, subtitles, pixel aspect and colour tags of its source, and
+    a rotation is applied. Until it is whole, its parts are in a folder beside the target, and each
+    part plays.
 
     Args:
         source: any film that FFmpeg decodes, of standard dynamic range, an animation, or the
             pattern of numbered pictures, such as ``shot_%04d.png``.
         target: its suffix is one of `FORMATS` or `ANIMATIONS`, or it is a pattern. An animation
             needs memory for all of its frames.
-        stylizer: begins each picture.
-        options: see there.
+        stylizer: paints each frame.
+        options: settings of the film.
         progress: told after each frame that is written, on another thread.
 
     Returns:
-        The number of frames in the target. None are done anew where ``options.resume`` finds the
-        target made of the same already.
+        The number of frames in the target. With ``options.resume``, a target that was made of the
+        same already is left as it is.
 
     Raises:
         UserError: if PyAV is missing, the source cannot be used, the target cannot be written or
@@ -92,7 +92,7 @@ def _target_size(film: Film, longer_side: int | None) -> tuple[int, int]:
 
 
 def read_film_mark(path: Path) -> str | None:
-    """The mark that `stylize_film` gave a film; None where it has none, or PyAV is missing."""
+    """Read the mark that `stylize_film` wrote into a film; None without a mark, or without PyAV."""
     try:
         require_av()
     except UserError:
