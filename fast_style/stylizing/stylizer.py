@@ -44,7 +44,7 @@ class Stylizer:
             pictures that need too much memory in one pass.
         scratch: folder for temporary files. With one, all pictures are stylized in bands, which
             keep on disk what grows with the picture.
-        progress: told how much of a picture in bands is done and the total.
+        progress: called with the work done and the total, while a picture is stylized in bands.
 
     Attributes:
         name: name of the style.
