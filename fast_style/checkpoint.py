@@ -133,7 +133,7 @@ def save_style(style: TrainedStyle, path: Path) -> None:
     >>> load_style(path).network.config["widths"]
     [4, 8, 8]
     """
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # reported below
         tensors = {
             # safetensors writes memory as it lies: in C order, whatever the tensor's layout is.
             name: tensor.detach().cpu().numpy().astype(np.float16, order="C")
@@ -162,7 +162,7 @@ def _first_not_finite(weights: Mapping[str, NDArray[Any]]) -> str | None:
 def _with_checksum(file: bytes) -> bytes:
     """The file with its checksum and a sorted header.
 
-    safetensors writes metadata in random order, and equal runs shall give equal files.
+    safetensors writes metadata in random order, and equal runs must give equal files.
     """
     end = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:end])

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the file cannot be written.
     """
-    # Opened by name, unlike tempfile's files, it has the permissions that the umask asks for.
+    # Opened by name, unlike tempfile's files, it has the permissions of the umask.
     beside = path.with_name(f".{secrets.token_hex(8)}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     _unfinished.add(beside)
@@ -64,7 +64,7 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def remove_unfinished() -> None:
-    """Remove what other threads are writing, for a program that exits without waiting for them."""
+    """Remove the unfinished files of all threads, for a program that exits without waiting."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             path.unlink()

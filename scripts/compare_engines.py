@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 STYLE = "starry-night"
-PYTORCH, OURS = "PyTorch, float32", "OpenVINO, int8 where it does, and bf16 (ours)"
+PYTORCH, OURS = "PyTorch, float32", "OpenVINO, int8 in part, and bf16 (ours)"
 ENGINES = [
     PYTORCH,
     "PyTorch, bf16",
@@ -76,7 +76,7 @@ def main(width: int, height: int, repeats: int, task: str | None) -> None:
                 )
     click.echo(f"{STYLE} at {width} x {height} px")
     click.echo(
-        "| engine | first start, s | start, s | picture, s | peak, GB | photo, dB | drawing |"
+        "| engine | first start, s | start, s | picture, s | peak, GB | photo, dB | drawing, dB |"
     )
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     click.echo("\n".join(rows))

@@ -209,10 +209,10 @@ def _measure_pair(
         "width": theirs.width,
         "height": theirs.height,
         "checkpoint": str(checkpoint),
-        "painting": objective.terms.painting.name,
-        "painting_size": objective.terms.style_size,
+        "painting": objective.spec.painting.name,
+        "painting_size": objective.spec.style_size,
         "painting_dots": objective.dots,
-        "loss": objective.terms.loss,
+        "loss": objective.spec.loss,
         "figures": figures,
     }
 
@@ -236,7 +236,7 @@ def _kindest_styles(
 ) -> dict[str, dict[str, float]]:
     """The lowest style loss of each picture over sizes of the painting, and that size."""
     loss = objective.loss
-    painting = open_picture(objective.terms.painting)
+    painting = open_picture(objective.spec.painting)
     found: dict[str, dict[str, float]] = {by: {"style": math.inf} for by in pictures}
     for size in PAINTING_SIZES:
         scaled = to_tensor(resize_picture(painting, size)).unsqueeze(0)

@@ -88,7 +88,7 @@ def vgg19() -> nn.Sequential:
 
 @pytest.fixture(scope="session")
 def vgg19_file(vgg19: nn.Sequential, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as torchvision's own, but for the fully connected part."""
+    """A file like torchvision's own, without the fully connected layers."""
     path = tmp_path_factory.mktemp("weights") / "vgg19.pth"
     torch.save({f"features.{name}": tensor for name, tensor in vgg19.state_dict().items()}, path)
     return path

@@ -98,7 +98,7 @@ def test_examples_in_the_help_are_understood(command: list[str]) -> None:
         main.commands[name].make_context(name, arguments)  # raises what wrong usage raises
 
 
-# --- as a process of its own ---
+# --- in a process of its own ---
 
 
 def process(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -302,8 +302,8 @@ def test_paintings_are_found_by_name_in_a_folder(plan: Plan, tmp_path: Path) -> 
     )
     found = evaluate(small, tmp_path / "out")
     assert [checkpoint.name for checkpoint in found.checkpoints] == ["mine", "mine-2"]
-    (terms,) = [reference.objective.terms for reference in found.references]
-    assert (terms.painting.name, terms.style_size) == ("mine.png", 96)
+    (spec,) = [reference.objective.spec for reference in found.references]
+    assert (spec.painting.name, spec.style_size) == ("mine.png", 96)
 
 
 def test_paintings_of_shipped_styles_are_found_in_the_package() -> None:

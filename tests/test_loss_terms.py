@@ -1,4 +1,4 @@
-"""Losses of one's own: one class outside the package, and one leaf of configuration."""
+"""A user's own loss is one class outside the package and one file of configuration."""
 
 import logging
 import sys

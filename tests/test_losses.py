@@ -467,7 +467,7 @@ def test_gradient_equals_finite_differences(
 def test_painting_and_photos_may_differ_in_size(make_loss: MakeLoss, painting: Tensor) -> None:
     loss = make_loss()
     tiled = painting.repeat(1, 1, 2, 2)
-    assert float(loss(tiled, tiled)["style"]) < 0.01  # but for the borders the same statistics
+    assert float(loss(tiled, tiled)["style"]) < 0.01  # only the borders differ
 
 
 def test_the_style_can_be_measured_anew(make_loss: MakeLoss, painting: Tensor) -> None:

@@ -64,7 +64,7 @@ def test_kernels_keep_their_norm_however_long_they_are_trained() -> None:
     kernel = nn.Parameter(random(8, 4, 3, 3))
     before = kernel.norm().item()
     optimizer = Muon([kernel])
-    for step in range(300):  # of chance, which would let it grow by a seventh and more
+    for step in range(300):  # random steps would let it grow by a seventh and more
         kernel.grad = random(8, 4, 3, 3, seed=step)
         optimizer.step()
     assert kernel.norm().item() == pytest.approx(before, rel=1e-4)
@@ -106,7 +106,7 @@ def test_goes_on_from_its_state_where_it_stopped() -> None:
 
 
 def test_goes_on_from_a_state_that_counts_in_whole_numbers() -> None:
-    """As checkpoints of earlier versions do."""
+    """Checkpoints of earlier versions do."""
     scale, other = nn.Parameter(random(5)), nn.Parameter(random(5))
     optimizer, resumed = Muon([scale]), Muon([other])
     scale.grad = other.grad = random(5, seed=1)

@@ -1,4 +1,4 @@
-"""What Ctrl-C does while a command works."""
+"""Handle Ctrl-C while a command works."""
 
 from __future__ import annotations
 

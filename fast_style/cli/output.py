@@ -1,4 +1,4 @@
-"""What commands say on standard error, and the exit codes that go with it."""
+"""Messages of commands on standard error, and their exit codes."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _train_and_report(cfg: DictConfig) -> None:
     from fast_style.config.launch import save_run_config
 
     log.info("starting; PyTorch takes a few seconds")
-    settings.check(cfg)  # before PyTorch is imported, so that mistakes are told at once
+    settings.check(cfg)  # before PyTorch is imported, so that mistakes are reported at once
     from fast_style.training.train import train
 
     result = train(cfg, lambda: save_run_config(cfg))

@@ -1,4 +1,4 @@
-"""The classes that a configuration names: their arguments, and what a stranger's file may build."""
+"""Check the classes that a configuration names, their arguments, and their names in old files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOVED = {
 
 
 def check_arguments(cfg: DictConfig, part: str = "") -> None:
-    """Check that each class gets the arguments it needs and knows those it gets.
+    """Check that each class gets the arguments it needs, and no others.
 
     This imports the classes.
 
@@ -38,7 +38,7 @@ def check_arguments(cfg: DictConfig, part: str = "") -> None:
         part: the part's name, for messages.
 
     Raises:
-        UserError: for a class that does not exist, or an argument that it lacks or does not know.
+        UserError: for a class that does not exist, or an argument that is missing or unknown.
     """
     from hydra.utils import get_object
 

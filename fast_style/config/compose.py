@@ -1,4 +1,4 @@
-"""Composing ``conf/train.yaml`` with overrides."""
+"""Compose ``conf/train.yaml`` with overrides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting training runs through Hydra: one run, or a sweep with ``-m``."""
+"""Start training through Hydra: one run, or a sweep with ``-m``."""
 
 from __future__ import annotations
 

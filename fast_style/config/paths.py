@@ -1,4 +1,4 @@
-"""How a user's path passes through Hydra and OmegaConf unchanged.
+"""Pass a user's paths through Hydra and OmegaConf unchanged.
 
 A file name may hold any character. In Hydra's grammar commas, quotes, brackets and equals signs
 have a meaning, and OmegaConf replaces ``${x}``. The functions here quote and escape paths, so that
@@ -191,7 +191,7 @@ def _path_value(value: str) -> str:
 
 
 def _interpolates(value: str) -> bool:
-    """Whether a value holds ``${...}`` and the configuration knows all of them."""
+    """Whether a value holds interpolations, all of keys or resolvers that exist."""
     found = re.findall(r"\$\{([\w.]+)(:?)", value)
     known = settings.keys()
     return bool(found) and all(

@@ -1,4 +1,4 @@
-"""Resuming a run: what a checkpoint stores of its run, and what may change when it goes on.
+"""Resume a run: what its checkpoint stores, and which settings may change.
 
 PyTorch is imported only to read a checkpoint.
 """

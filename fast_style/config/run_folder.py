@@ -1,4 +1,4 @@
-"""The folder of a training run: its name, what it holds already, and the space on its disk."""
+"""Name, check and clear the folder of a training run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAST = "last.ckpt"
 # Disk space for TensorBoard's curves and pictures, roughly.
 _LOG_BYTES = 20 * 2**20
 
-# Folders that this process made, by (parent, name, date). Hydra asks for each several times.
+# Folders that this process made, by (parent, name, date). Hydra resolves each several times.
 _made: dict[tuple[str, str, str], str] = {}
 
 

@@ -1,4 +1,4 @@
-"""Dead leaves pictures: synthetic content pictures with the statistics of photographs."""
+"""Dead leaves: synthetic content images with the statistics of photographs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +13,23 @@ _TEXTURES = 3
 
 
 def dead_leaves(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one picture of occluding, shaded and textured shapes, determined by `rng` alone.
+    """Draw one picture of occluding, shaded and textured shapes, determined by ``rng`` alone.
 
-    The dead leaves model of Lee, Mumford and Huang, "Occlusion models for natural images"
-    (IJCV 2001): shapes fall on one another with radii r of density proportional to r^-3, which
-    gives the scale invariance of photographs. Mixed shapes and textures follow Baradad et al.,
-    "Learning to see by looking at noise" (NeurIPS 2021), whose dead leaves models they are. Over
-    that come a plane out of focus, lens blur, exposure, white balance and sensor noise, each
-    drawn once per picture.
+    This is the dead leaves model of Lee, Mumford and Huang, "Occlusion models for natural images"
+    (IJCV 2001). Shapes fall on one another with radii r of density proportional to r^-3, which
+    gives the scale invariance of photographs. Shapes and textures are mixed as in the dead leaves
+    models of Baradad et al., "Learning to see by looking at noise" (NeurIPS 2021). Each picture
+    also has its own focus, lens blur, exposure, white balance and sensor noise.
 
     Args:
         size: height and width in pixels, at least 32.
         rng: the only source of randomness; it is advanced.
 
     Returns:
-        RGB picture (size, size, 3), uint8.
+        ``(size, size, 3)`` RGB, uint8.
 
     Raises:
-        ValueError: `size` is below 32.
+        ValueError: if ``size`` is below 32.
 
     >>> dead_leaves(64, np.random.default_rng(0)).shape
     (64, 64, 3)
@@ -54,7 +53,7 @@ def dead_leaves(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _palette(rng: np.random.Generator) -> Floats:
-    """Six colours (6, 3) with the strongly correlated channels of photographs."""
+    """Six colours ``(6, 3)`` with the strongly correlated channels of photographs."""
     luminance = rng.beta(1.0, 1.2, 6)
     # Opponent axes: orange against blue varies most in photographs, green against magenta least.
     saturation = rng.exponential(0.11) + 0.02
@@ -65,7 +64,7 @@ def _palette(rng: np.random.Generator) -> Floats:
 
 
 def _texture(size: int, rng: np.random.Generator) -> Floats:
-    """Band-limited noise or wavy stripes (size, size) with standard deviation about 1."""
+    """Band-limited noise or wavy stripes ``(size, size)`` with a standard deviation of about 1."""
     cell = np.exp(rng.uniform(np.log(1.5), np.log(size / 16)))
     stretch = np.exp(rng.uniform(0, 1.6))
     angle = rng.uniform(0, np.pi)
@@ -98,10 +97,10 @@ def _plane(
     coverage: float,
     backdrop: bool,
 ) -> tuple[Floats, Floats]:
-    """One plane of shapes: colour times opacity (size, size, 3), and opacity (size, size, 1).
+    """One plane of shapes: colour times opacity ``(size, size, 3)``, opacity ``(size, size, 1)``.
 
-    `smallest` is the smallest radius in pixels, `coverage` the total area of the shapes as a
-    multiple of the picture. With `backdrop`, a shaded ground behind all shapes fills the picture;
+    ``smallest`` is the smallest radius in pixels, ``coverage`` the total area of the shapes as a
+    multiple of the picture. With ``backdrop``, a shaded ground behind all shapes fills the picture;
     without it, the plane is transparent between them.
     """
     largest = size / 2
@@ -164,16 +163,16 @@ def _labels(
 
 
 def _shades(shading: Floats, labels: NDArray[np.int32]) -> Floats:
-    """Brightness of each pixel: a ramp across each shape, of `shading` (offset, x, y)."""
+    """Brightness of each pixel: a ramp across each shape, by ``shading`` (offset, x, y)."""
     ramp = (np.arange(len(labels), dtype=np.float32) + np.float32(0.5)) / _SUPERSAMPLING
     shade = shading[0][labels] + shading[1][labels] * ramp + shading[2][labels] * ramp[:, None]
     return np.asarray(Image.fromarray(np.clip(shade, 0.3, 1.7)).reduce(_SUPERSAMPLING))
 
 
 def _averaged(table: NDArray[np.float64], labels: NDArray[np.int32]) -> Floats:
-    """Rows of `table` (N, 4) in [0, 1] looked up by label and averaged over each pixel."""
+    """Rows of ``table`` (N, 4) in [0, 1], looked up by label and averaged over each pixel."""
     rows = (np.clip(table, 0, 1) * 255).astype(np.uint8).view(np.uint32)[:, 0]
-    # Not mode RGBA, whose reduce() undoes the multiplication by opacity.
+    # In mode RGBA, reduce() would undo the multiplication by opacity.
     image = Image.frombytes("RGBX", labels.shape, rows[labels].tobytes())
     return np.asarray(image.reduce(_SUPERSAMPLING), dtype=np.float32) / np.float32(255)
 
@@ -181,7 +180,7 @@ def _averaged(table: NDArray[np.float64], labels: NDArray[np.int32]) -> Floats:
 def _outlines(
     radius: NDArray[np.float64], centre: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices (N, _MAX_VERTICES, 2) in pixels, and how many of them each shape uses (N,)."""
+    """Vertices ``(N, _MAX_VERTICES, 2)`` in pixels, and how many each shape uses, ``(N,)``."""
     count = len(radius)
     weights = rng.dirichlet(np.ones(5))  # a picture has shapes of its own
     kind = rng.choice(5, size=count, p=weights)
@@ -216,7 +215,7 @@ def _blur(picture: Floats, sigma: float) -> Floats:
 
 
 def _photograph(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light, lens and sensor: uneven light, blur, exposure, contrast, white balance, noise."""
+    """Add uneven light, blur, exposure, contrast, white balance and noise, as a camera does."""
     size = len(picture)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     gain = rng.normal(0, 0.15, 2).astype(np.float32)

@@ -17,7 +17,7 @@ from fast_style.data.datasets import CentreSquares
 from fast_style.devices import find_device
 from fast_style.errors import UserError
 from fast_style.evaluation import artifacts
-from fast_style.evaluation.objective import Objective, build_objective, read_terms
+from fast_style.evaluation.objective import Objective, build_objective, read_spec
 from fast_style.evaluation.reference import evaluations_to_reach, reference_curve
 from fast_style.evaluation.report import write_report
 from fast_style.evaluation.results import (
@@ -189,10 +189,10 @@ def _load_checkpoints(
     references: dict[str, Reference] = {}
     for checkpoint in plan.checkpoints:
         path = find_style(checkpoint)
-        terms = read_terms(path, plan.painting, plan.loss)
-        if terms.key not in references:
-            objective = build_objective(terms, path, device)
-            references[terms.key] = Reference(objective, f"painting-{len(references)}.jpg")
+        spec = read_spec(path, plan.painting, plan.loss)
+        if spec.key not in references:
+            objective = build_objective(spec, path, device)
+            references[spec.key] = Reference(objective, f"painting-{len(references)}.jpg")
         taken = [each.name for each in checkpoints]
         name = next(name for name in numbered(path.stem) if name not in taken)
         checkpoints.append(
@@ -200,8 +200,8 @@ def _load_checkpoints(
                 path=path,
                 name=name,
                 folder=f"{len(checkpoints)}-{name}",
-                objective=list(references).index(terms.key),
-                painting=terms.painting.name,
+                objective=list(references).index(spec.key),
+                painting=spec.painting.name,
                 steps=read_style(path).losses.get("step"),
             )
         )

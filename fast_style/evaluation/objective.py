@@ -21,11 +21,11 @@ from fast_style.evaluation import artifacts
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 
-MOST_STYLE_SIZE = 10_000  # px; a file that asks for more is broken
+MOST_STYLE_SIZE = 10_000  # px; a file with more is broken
 
 
 @dataclass(frozen=True)
-class Terms:
+class ObjectiveSpec:
     """The description of an objective, before anything is loaded.
 
     Args:
@@ -40,7 +40,7 @@ class Terms:
 
     @property
     def key(self) -> str:
-        """Equal for objectives that are the same."""
+        """A text that equal objectives share."""
         return json.dumps(
             [str(self.painting.resolve()), self.style_size, self.loss], sort_keys=True
         )
@@ -51,13 +51,13 @@ class Objective:
     """A painting and a loss. Networks with the same objective share its reference curves.
 
     Args:
-        terms: its description.
+        spec: its description.
         painting: the style image as its style is measured, ``(1, 3, H, W)`` in [0, 1], on the CPU.
         loss: the loss, which has measured the painting.
         dots: dots of the painting per 10,000 px, see `artifacts.dots`.
     """
 
-    terms: Terms
+    spec: ObjectiveSpec
     painting: Tensor
     loss: PerceptualLoss
     dots: float
@@ -81,10 +81,10 @@ def load_objective(
         UserError: if the checkpoint does not name its painting or loss, or they cannot be loaded.
     """
     path = find_style(checkpoint)
-    return build_objective(read_terms(path, painting, loss), path, find_device(device))
+    return build_objective(read_spec(path, painting, loss), path, find_device(device))
 
 
-def read_terms(checkpoint: Path, painting: Path | None, loss: str | None) -> Terms:
+def read_spec(checkpoint: Path, painting: Path | None, loss: str | None) -> ObjectiveSpec:
     """Read the objective of a checkpoint.
 
     Args:
@@ -96,39 +96,39 @@ def read_terms(checkpoint: Path, painting: Path | None, loss: str | None) -> Ter
         UserError: if the checkpoint does not say enough.
     """
     trained = read_style(checkpoint)
-    return Terms(
+    return ObjectiveSpec(
         _find_painting(trained, painting),
         _style_size(trained, checkpoint),
         _own_loss(trained, checkpoint) if loss is None else _named_loss(loss),
     )
 
 
-def build_objective(terms: Terms, checkpoint: Path, device: torch.device) -> Objective:
+def build_objective(spec: ObjectiveSpec, checkpoint: Path, device: torch.device) -> Objective:
     """Load the painting of an objective, and measure its style.
 
     Args:
-        terms: its description.
+        spec: its description.
         checkpoint: the file that the description comes from, for messages.
         device: where the loss computes.
 
     Raises:
         UserError: if the painting or the loss does not serve.
     """
-    picture = resize_picture(open_picture(terms.painting), terms.style_size)
+    picture = resize_picture(open_picture(spec.painting), spec.style_size)
     painting = to_tensor(picture).unsqueeze(0)
     if min(painting.shape[-2:]) < artifacts.BLOCK:
         raise UserError(
-            f"{terms.painting} is too narrow: at {terms.style_size} px, the size at which its "
+            f"{spec.painting} is too narrow: at {spec.style_size} px, the size at which its "
             f"style is measured, a side is shorter than {artifacts.BLOCK} px"
         )
     try:
-        loss = PerceptualLoss(**terms.loss).to(device)
+        loss = PerceptualLoss(**spec.loss).to(device)
     except TypeError as error:
         raise UserError(
             f"{checkpoint} has a recipe for another loss ({error}): choose one with --loss"
         ) from error
     loss.set_style_image(painting.to(device))
-    return Objective(terms, painting, loss, artifacts.dots(painting).item())
+    return Objective(spec, painting, loss, artifacts.dots(painting).item())
 
 
 def _find_painting(trained: StyleFile, given: Path | None) -> Path:

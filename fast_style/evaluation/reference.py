@@ -1,4 +1,4 @@
-"""The reference: how many evaluations L-BFGS needs to reach the loss of one pass of a network."""
+"""The reference: L-BFGS, and its evaluations until it reaches the loss of a network."""
 
 from __future__ import annotations
 

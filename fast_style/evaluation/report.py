@@ -1,4 +1,4 @@
-"""Write what an evaluation found: as JSON, as a web page, and for TensorBoard."""
+"""Write the results of an evaluation as JSON, as a web page, and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _chart(
         return " ".join(f"{x},{y}" for x, y in shown)
 
     return Chart(
-        reference.objective.terms.painting.name,
+        reference.objective.spec.painting.name,
         size,
         longest,
         top,
@@ -186,7 +186,7 @@ def _write_tensorboard(evaluation: Evaluation, out: Path) -> None:
     for number, reference in enumerate(evaluation.references):
         if not any(reference.curves.values()):
             continue
-        painting = reference.objective.terms.painting.stem
+        painting = reference.objective.spec.painting.stem
         with _writer(out, f"l-bfgs-{number}-{painting}") as writer:
             for size, curves in reference.curves.items():
                 for index, curve in enumerate(curves):

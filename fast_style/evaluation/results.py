@@ -1,4 +1,4 @@
-"""What an evaluation found, as typed records, and the same as JSON."""
+"""The results of an evaluation as typed records and as JSON."""
 
 from __future__ import annotations
 
@@ -174,9 +174,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "judges": [
             {
-                "painting": reference.objective.terms.painting.name,
-                "style_size": reference.objective.terms.style_size,
-                "loss": reference.objective.terms.loss,
+                "painting": reference.objective.spec.painting.name,
+                "style_size": reference.objective.spec.style_size,
+                "loss": reference.objective.spec.loss,
                 "dots": reference.objective.dots,
                 "curves": _by_size(reference.curves),
                 "picture": reference.picture,

@@ -70,7 +70,7 @@ def find_encoding(picture: Image.Image) -> Encoding | None:
         None where the colours are sRGB or the ICC profile decides.
 
     Raises:
-        UserError: if the colours do not fit into sRGB without a choice that nobody made.
+        UserError: if there is more than one way to convert the colours to sRGB, as for HDR.
     """
     cicp = png_cicp(picture) or heif_cicp(picture)
     if cicp is not None:
@@ -78,7 +78,7 @@ def find_encoding(picture: Image.Image) -> Encoding | None:
     if "icc_profile" in picture.info or "srgb" in picture.info:
         return None
     gamma, chromaticities = (picture.info.get(key) for key in ("gamma", "chromaticity"))
-    if isinstance(gamma, float) and not 0.01 <= gamma <= 100:  # a mistake of whoever wrote it
+    if isinstance(gamma, float) and not 0.01 <= gamma <= 100:  # written by mistake
         gamma = None
     if gamma is None and chromaticities is None:
         return ADOBE_RGB if exif_says_adobe_rgb(picture) else None
@@ -103,7 +103,8 @@ def _cicp_encoding(cicp: tuple[int, ...]) -> Encoding | None:
 def to_levels(values: NDArray[Any], encoding: Encoding | None) -> NDArray[np.uint8]:
     """Spread uint8 or uint16 values over 256 levels.
 
-    Evenly where the encoding has sRGB's curve, else encoded with the power of 1 / `EVEN`.
+    They are spread evenly if the encoding has sRGB's curve. Otherwise light is encoded with the
+    exponent 1 / `EVEN`.
     """
     exponent = None if encoding is None else encoding.exponent
     top = np.iinfo(values.dtype).max

@@ -1,4 +1,4 @@
-"""What a picture file says about itself before its pixels are decoded."""
+"""Read the header and metadata of a picture file, without decoding its pixels."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ KIND_OF_FIRST_BYTES = {
 }
 
 FIRST_BYTES = 256
-"""How many bytes of a file `refusal_by_content` wants to see."""
+"""Number of bytes at the beginning of a file that `refusal_by_content` needs."""
 
 
 def is_heif(head: bytes) -> bool:

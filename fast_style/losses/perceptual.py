@@ -141,8 +141,8 @@ class PerceptualLoss(nn.Module):
         """Return the losses of stylized images, both ``(N, 3, H, W)`` RGB in [0, 1].
 
         Args:
-            stylized: the images to judge.
-            content_images: what they were stylized from.
+            stylized: the images to measure.
+            content_images: the images that they were stylized from.
             strength: see `targets_for`.
 
         Returns:
@@ -152,7 +152,7 @@ class PerceptualLoss(nn.Module):
         return self.compare(stylized, self.targets_for(content_images, strength))
 
     def compare(self, stylized: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """As `forward`, with the result of `targets_for`, which many calls can share."""
+        """Return the same as `forward`, for a result of `targets_for`, which calls can share."""
         terms = self.image_terms
         encoded = EncodedImages(stylized, self.vgg, _layers(terms.values()))
         losses: dict[str, Tensor] = {}

@@ -24,7 +24,7 @@ from fast_style.losses.functional import (
 )
 from fast_style.networks.vgg import VGGFeatures
 
-LEAST_SHRUNK = 16  # px a side, of which VGG's deepest block still sees one
+LEAST_SHRUNK = 16  # px a side; VGG's fifth block then still has one
 
 
 class EncodedImages:

@@ -27,8 +27,7 @@ class Recorder(Protocol):
     device: torch.device
 
     def aside(self, call: Callable[[], Result]) -> Result:
-        """Run a function after the work that the caller has queued on the device, and before the
-        work that it queues next."""
+        """Run a function after the work that the caller has queued, and before its next."""
 
     def record(self, body: Callable[[], Result]) -> Callable[[], Result]:
         """Record a function without running it.

@@ -13,7 +13,7 @@ from fast_style.networks.plan import EPSILON, Layer
 
 
 class ReflectedConv(nn.Conv2d):
-    """Convolution of a layer that was padded by reflection, without bias.
+    """Convolution, without bias, of a layer that was padded by reflection.
 
     Shape: ``(N, inputs, H + 2 margin, W + 2 margin)`` to ``(N, outputs, H / stride, W / stride)``,
     rounded up. Channels beyond ``inputs`` are ignored.
@@ -32,12 +32,12 @@ class ReflectedConv(nn.Conv2d):
 
 
 class UpsampledConv(nn.Conv2d):
-    """Nearest-neighbour upsampling by 2, reflection padding and a 3 x 3 convolution in one step, of
-    a layer that was padded by replication.
+    """Nearest-neighbour upsampling by 2 and a 3 x 3 convolution in one step.
 
-    Doubling the pixels is a transposed convolution with a 2 x 2 kernel of ones, and two
-    convolutions in a row are one. So the doubled picture never exists, and each output pixel costs
-    4 taps instead of 9.
+    The layer was padded by replication, which after the doubling is padding by reflection. Doubling
+    the pixels is a transposed convolution with a 2 x 2 kernel of ones, and two convolutions in a
+    row are one. So the doubled picture never exists, and each output pixel costs 4 taps instead of
+    9.
 
     Shape: ``(N, inputs, H + 2, W + 2)`` to ``(N, outputs, 2 H, 2 W)``.
     """
@@ -65,9 +65,9 @@ class UpsampledConv(nn.Conv2d):
 class ToRGB(nn.Conv2d):
     """Convolution to few channels, without padding.
 
-    Processors multiply for 16 output channels or none. So each step makes 2 x 2 pixels: it has four
-    times the outputs, a kernel wider by one, and a stride of 2. The numbers are the same, in a
-    third of the time.
+    Processors compute 16 output channels at a time, and three would leave most idle. So each step
+    makes 2 x 2 pixels: it has four times the outputs, a kernel wider by one, and a stride of 2. The
+    numbers are the same, in a third of the time.
 
     Shape: ``(N, inputs, H + 2 margin, W + 2 margin)`` to ``(N, outputs, H, W)``.
     """

@@ -17,8 +17,8 @@ MIN_SIDE = 16
 """The shortest side of a picture in px."""
 
 MARGIN = 12
-"""Reflected px on each side of a photo, cut off again behind the network, which paints a dull rim
-of another colour at the edge of its input. A multiple of the network's stride of 4."""
+"""Reflected px on each side of a photo, a multiple of the network's stride of 4. The network paints
+a dull rim of another colour at the edge of its input, so they are cut off its output."""
 
 EPSILON = 1e-5
 """Instance norm adds this to the variance."""
@@ -58,7 +58,7 @@ class Layer:
 
     @property
     def skipped(self) -> int:
-        """Which padding: 1 is reflection, which skips the edge's own pixels; 0 is replication.
+        """Kind of padding: 1 is reflection, which skips the edge's own pixels; 0 is replication.
 
         Replicating a picture's edge and then doubling its pixels is the same as doubling and then
         reflecting.
@@ -92,7 +92,7 @@ class Plan:
 
     @property
     def stride(self) -> int:
-        """How many pixels of the photo one of the residual blocks spans, in each direction."""
+        """Pixels of the photo for each pixel of the residual blocks, along each side."""
         return math.prod(layer.stride for layer in self.encoder)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

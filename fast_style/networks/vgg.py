@@ -71,7 +71,7 @@ class VGGFeatures(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Features of pictures at some of the layers.
+        """Compute the features of pictures at some of the layers.
 
         Args:
             pictures: ``(N, 3, H, W)`` RGB in [0, 1].
@@ -90,8 +90,8 @@ class VGGFeatures(nn.Module):
             weight = self._tensor(f"features.{index}.weight")
             bias = self._tensor(f"features.{index}.bias")
             if index == 0:
-                # Zeros around a picture are a grey frame, and networks trained against it paint
-                # one themselves.
+                # Zeros around a picture are a grey frame. Networks that are trained with them paint
+                # a frame, too.
                 x = convolved_relu(padded(x, 1, skipped=0), weight, bias, padding=0)
             else:
                 x = convolved_relu(x, weight, bias, padding=1)

@@ -1,8 +1,8 @@
-"""Layers of the network on bands of rows: convolutions, which keep the rows that they still need,
-and norms, which measure in one walk and normalize in the next.
+"""Layers of the network on bands of rows.
 
-A stage takes an iterator of bands, each ``(1, C, rows, width)`` from top to bottom, and gives
-another.
+Convolutions keep the rows that their next output needs. Norms measure in one walk and normalize in
+the next. A stage turns an iterator of bands, each ``(1, C, rows, width)`` and from top to bottom,
+into another.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class BandNorm:
         self.eps = module.eps * factor**2
 
     def measured(self, bands: Bands) -> Bands:
-        """The bands unchanged. After the last one, mean and variance are known.
+        """Pass the bands on unchanged. After the last one, mean and variance are known.
 
         The statistics of the bands are merged by the formula of Chan, Golub and LeVeque (1983,
         equation 2.1) in float64. So sums over hundreds of millions of values keep their digits, and
@@ -226,7 +226,7 @@ def cropped(bands: Bands, begin: int, size: tuple[int, int]) -> Bands:
 
 
 def exhaust(bands: Bands) -> None:
-    """Walk to the end."""
+    """Run through all bands, and keep none."""
     for _ in bands:
         pass
 

@@ -195,7 +195,7 @@ class _Painting:
         exhaust(block_input)
 
     def _decode(self, features: Tensor) -> Bands:
-        """The picture, of the output of the residual blocks."""
+        """Make the picture from the output of the residual blocks."""
         rows = max(1, self.band_rows // self.plan.stride)
         stages: list[Stage] = []
         for layer in self.plan.decoder:
@@ -280,7 +280,7 @@ class _Painting:
         return TENSOR_CORE_CHANNELS if self.device.type == "cuda" else 3
 
     def _photo(self) -> Callable[[], Bands]:
-        """What gives the photo's bands, once for each walk."""
+        """A function that begins the photo's bands anew, for each walk."""
         whole = None
         if self.device.type == "cuda":
             whole = _levels_on(self.device, self.picture, self.band_rows)

@@ -1,7 +1,7 @@
 """Engines that run a network on pictures: OpenVINO on a CPU, PyTorch on a GPU, and bands of rows.
 
-`Stylizer` asks an engine for one pass first. An engine that is short of memory says so by returning
-None, and the picture goes to the bands.
+`Stylizer` tries one pass first. Where memory is short for it, the engine returns None, and the
+picture is stylized in bands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BYTES_PER_PIXEL = 4  # of a picture in memory
 
 
 class Engine(Protocol):
-    """Paints pictures, or says that memory is short."""
+    """Paints pictures, and returns None where memory is short."""
 
     def start(self, photo: Image.Image) -> PendingPicture | None:
         """Start to paint a picture, after the grain was added, at full strength.
@@ -154,7 +154,7 @@ class BandsEngine:
         exactly: keep the two whole layers in float32, not in bf16.
         band_rows: rows of the picture in a band; None for as many as are fast.
         scratch: folder for the two whole layers; None to keep them in memory.
-        progress: told how much is done and the total.
+        progress: called with the work done and the total, see `stylize_in_bands`.
     """
 
     style: StyleFile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
 from PIL import Image
 
 from fast_style.devices import find_device, is_cpu
@@ -48,7 +50,7 @@ class Stylizer:
             pictures that need too much memory in one pass.
         scratch: folder for temporary files. With one, all pictures are stylized in bands, which
             keep on disk what grows with the picture.
-        progress: told how much of a picture in bands is done and the total.
+        progress: called with the work done and the total, while a picture is stylized in bands.
         preserve_color: ``luminance`` keeps hue and chroma of the photo, ``histogram`` its mean
             colour and their spread; see `preserve_color`. By default colours are the style's.
         stroke: how many times wider than the network's own its strokes are, at least 1. The
@@ -93,6 +95,7 @@ class Stylizer:
         if stroke != "auto" and not 1 <= stroke < math.inf:
             raise ValueError(f"stroke is auto or a number of at least 1, not {stroke}")
         found = read_blend(style).at_strength(strength)
+        self._weights = found.weights
         self.name = found.name
         self.strength = strength
         self.device = "cpu" if is_cpu(device) else str(find_device(device))
@@ -106,6 +109,14 @@ class Stylizer:
         self._always_in_bands = bool(band_rows or scratch)
         self._finishing = Finishing(strength, preserve_color)
         self._stroke = stroke
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what the stylizer paints: weights and options."""
+        digest = hashlib.sha256(f"{self.strength} {self._finishing} {self._stroke}".encode())
+        for name, weight in sorted(self._weights.items()):
+            digest.update(name.encode() + np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...

@@ -1,4 +1,4 @@
-"""What training checks before it starts, so that mistakes are told in one sentence."""
+"""Checks before training starts, so that a mistake is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ LOSS_NETWORK_BYTES = 150e6
 
 
 def check_device(trainer: DictConfig) -> None:
-    """Check that the machine has the devices and the precision that the trainer asks for.
+    """Check that the machine has the trainer's devices and supports its precision.
 
-    Lightning would say so in many lines, and PyTorch only in the middle of the first step.
+    Lightning would report it in many lines, and PyTorch only in the middle of the first step.
 
     Args:
         trainer: configuration of the trainer.
+
+    Raises:
+        UserError: if a device is missing, or the precision needs a GPU.
     """
     accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
     on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
@@ -95,7 +98,7 @@ def check_resumable(
 ) -> dict[str, Any]:
     """Read the checkpoint to resume from, and check that it belongs to this run.
 
-    The trainer would answer with a traceback.
+    The trainer would raise an error with a traceback.
 
     Args:
         cfg: the whole configuration.

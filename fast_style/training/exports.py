@@ -1,4 +1,4 @@
-"""What a run shows and writes whenever it validates: pictures, and the network so far."""
+"""Show pictures and write the network after each validation."""
 
 from __future__ import annotations
 

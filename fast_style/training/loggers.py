@@ -1,4 +1,4 @@
-"""What a run writes down: curves and settings for a logger, and the recipe of its network."""
+"""Loggers of a run, what they record besides losses, and the recipe of its network."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def log_result(trainer: pl.Trainer, recipe: dict[str, Any], losses: dict[str, fl
 
 
 def recipe_of(cfg: DictConfig) -> dict[str, Any]:
-    """Return the settings that made a network what it is, which its file carries.
+    """Return the settings that a network was trained with, to be written into its file.
 
     The output folder is left out. Absolute paths, which say something about the machine, are cut to
     their last part.

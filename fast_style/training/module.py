@@ -1,4 +1,4 @@
-"""Training as a LightningModule: network, loss and optimiser, nothing else."""
+"""Training as a LightningModule: network, loss and optimiser."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class StepInputs(NamedTuple):
 
     Attributes:
         content_images: uint8 ``(N, 3, H, W)``.
-        strength: strength of the style in [0, 1], ``()``, in float64 as numbers of Python are. All
-            that is computed with it is float32.
-        moved: the first content image, moved and noisy, about [0, 1], ``(1, 3, H - 4, W - 4)``.
+        strength: strength of the style in [0, 1], ``()``, in float64 like Python's numbers. Results
+            computed with it are float32.
+        moved: the first content image in [0, 1], moved and with noise that may leave this range,
+            ``(1, 3, H - 4, W - 4)``.
         rows: rows of the first content image that ``moved`` shows, ``(H - 4,)``.
         columns: columns of the first content image that ``moved`` shows, ``(W - 4,)``.
     """
@@ -105,7 +106,7 @@ class StyleTransfer(pl.LightningModule):
         for group in optimizer.param_groups:
             # A graph reads the learning rate from a tensor.
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
-            if "capturable" in group:  # PyTorch's Adam must be told
+            if "capturable" in group:  # PyTorch's Adam requires it
                 group["capturable"] = self.device.type == "cuda"
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -133,7 +134,7 @@ class StyleTransfer(pl.LightningModule):
 
         Args:
             batch: uint8 ``(N, 3, H, W)`` on the device of the network.
-            number: number of the step, from 0 on, which decides all that is left to chance.
+            number: number of the step, from 0 on. Strength, move and noise follow from it.
 
         Returns:
             The losses by name, and their weighted sum as ``objective``. The next step may overwrite
@@ -150,7 +151,7 @@ class StyleTransfer(pl.LightningModule):
         return self.recorder.aside(partial(self.whole_step, full, self._optimizer, *inputs))
 
     def _inputs(self, batch: Tensor, number: int) -> StepInputs:
-        """Draw what is left to chance, from seed and step alone, so that runs repeat and resume."""
+        """Draw strength, move and noise from seed and step alone: runs repeat and resume."""
         rng = np.random.default_rng([self.seed, number, 1])
         device = batch.device
         # Always the same size: cuDNN searches for the fastest convolution anew for each size.
@@ -172,7 +173,7 @@ class StyleTransfer(pl.LightningModule):
         return not self.network.adjustable or self._strength(number) == 1
 
     def _strength(self, number: int) -> float:
-        """Full strength in every second step, among them those that are logged; else any."""
+        """1 in every second step, among them all that are logged; else a random strength."""
         if number % 2:
             return 1.0
         return float(np.random.default_rng([self.seed, number]).random())
@@ -218,9 +219,8 @@ class StyleTransfer(pl.LightningModule):
         """
         optimizer.zero_grad()
         losses = self._losses(full, *inputs)
-        with torch.autocast(
-            self.device.type, enabled=False
-        ):  # as Lightning does outside of `training_step`
+        # Lightning, too, ends autocast before the backward pass.
+        with torch.autocast(self.device.type, enabled=False):
             losses["objective"].backward()
             optimizer.step()
         return {name: value.detach() for name, value in losses.items()}

@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 from fast_style.networks.kernels import serve
 
 TINY = 1e-12  # keeps a division by a norm of zero finite
-RGB = 3  # outputs of an image network's last convolution
+RGB = 3  # outputs of the last convolution, which no instance norm follows
 
 
 class Muon(Optimizer):
@@ -24,18 +24,22 @@ class Muon(Optimizer):
     A few singular vectors dominate a gradient's direction. Muon steps along all of them alike.
 
     Instance norm undoes the scale of the kernel in front of it. The length of a step is therefore a
-    share of the kernel's norm, and the norm stays what it is: it would grow with each step and
+    share of the kernel's norm, and each step keeps that norm: it would grow with each step and
     overflow half precision after a few thousand. The last convolution of an `ImageTransformer` has
     no norm behind it and is left to Adam.
 
+    Muon recognizes that convolution by its three outputs, because every optimizer gets the same
+    flat list of parameters, which says nothing about their layers. Parameter groups would change
+    Adam's checkpoints, and a mark on a parameter does not survive `copy.deepcopy`.
+
     Args:
-        params: parameters. Muon takes those of four dimensions ``(outputs, inputs, height, width)``
-            with more than the three outputs of RGB.
-        lr: length of a step, as a share of the kernel's norm.
+        params: parameters of any shape. Muon takes kernels ``(outputs, inputs, height, width)``
+            with more than three outputs.
+        lr: length of a step, as a share of the kernel's norm, at least 0.
         momentum: share of earlier gradients in the direction (Nesterov), in [0, 1).
-        adam_lr: Adam's learning rate.
+        adam_lr: Adam's learning rate, at least 0.
         betas: Adam's betas, each in [0, 1).
-        eps: Adam's epsilon.
+        eps: Adam's epsilon, at least 0.
 
     >>> convolution = nn.Conv2d(8, 16, 3)
     >>> optimizer = Muon(convolution.parameters(), lr=0.1)
@@ -106,12 +110,12 @@ class Muon(Optimizer):
         for number, kernel in enumerate(kernels):
             shapes[kernel.shape].append(number)
         alike = list(shapes.values())
-        # Kernels of one shape are multiplied together. On a GPU all kernels are, padded with zeros,
-        # which change nothing: larger products take it less time than more launches.
+        # Kernels of one shape are multiplied together. On a GPU kernels of all shapes are, padded
+        # with zeros, which change nothing: larger products take less time than more launches.
         for batch in [alike] if serve(kernels[0]) else [[numbers] for numbers in alike]:
             order = [number for numbers in batch for number in numbers]
             steps = orthogonalized(_stacked([_matrix(directions[n]) for n in order]))
-            # A gradient of zeros, as of a constant layer, has no direction: its kernel stays.
+            # A gradient of zeros has no direction: its kernel stays.
             lengths = steps.norm(dim=(1, 2)).clamp_min(TINY)
             lengths = lr * torch.stack([norms[n] for n in order]) / lengths
             scaled = dict(zip(order, (steps * lengths[:, None, None]).unbind(), strict=True))
@@ -203,10 +207,13 @@ def orthogonalized(matrices: Tensor) -> Tensor:
 
     Args:
         matrices: ``(N, rows, columns)``.
+
+    Returns:
+        New matrices of the same shape.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalized(matrices.mT).mT
-    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(TINY)
     for _ in range(5):
         products = x @ x.mT
         products = torch.baddbmm(products, products, products, beta=-4.7750, alpha=2.0315)

@@ -1,4 +1,4 @@
-"""How fast a run is: a progress bar for the terminal, and curves of where the time goes."""
+"""Show the speed of a run: a progress bar for the terminal, and curves of where time goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps and brings back, so that a run can be resumed from it alone."""
+"""Write checkpoints from which alone a run can be resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SaveAtomically(TorchCheckpointIO):
 
 
 class DescribeRun(Callback):
-    """Writes into each checkpoint what its run is.
+    """Writes a description of the run into each checkpoint.
 
     Args:
         known: see `fast_style.config.resume.describe_run`. ``ended`` is added, and set once

@@ -1,4 +1,4 @@
-"""How a run ends before its time: by a signal, or because a loader process was killed."""
+"""End a run early: after a signal, or when a loader process was killed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class StopCleanly(Callback):
-    """Ends the run after the current step, with everything written, when a signal asks for it.
+    """Ends the run after the current step, with everything written, on a signal.
 
-    Signals are Ctrl-C (SIGINT), SIGTERM and a closed terminal's SIGHUP. A second one ends the run
-    at once.
+    The signals are Ctrl-C (SIGINT), SIGTERM and a closed terminal's SIGHUP. A second one ends the
+    run at once.
     """
 
     def __init__(self) -> None:

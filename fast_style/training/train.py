@@ -38,7 +38,7 @@ from fast_style.training.stopping import SaveIfALoaderDies, loader_died
 log = logging.getLogger(__name__)
 
 BASE = "poppy-field"
-"""The shipped style that ``init=base`` starts from: it knows strokes, edges and colours."""
+"""The shipped style that ``init=base`` starts from. It has learned strokes, edges and colours."""
 
 
 @dataclass

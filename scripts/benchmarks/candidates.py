@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @rounds_option
 @device_option
 def candidates(size: int, batch: int, steps: int, rounds: int, device: str) -> None:
-    """Measure a training step as it is, and with one thing done otherwise, each alone.
+    """Measure a training step as it is, and with one thing at a time done otherwise.
 
     The warm-up steps, in which something may compile, have a column of their own.
     """

@@ -37,7 +37,7 @@ def run(worker: Callable[..., Result], **task: Any) -> Result:
             click.echo(f"benchmark: {name} was killed by signal {-done.returncode}", err=True)
             sys.exit(1)
         if done.returncode:
-            sys.exit(done.returncode)  # the worker has said why
+            sys.exit(done.returncode)  # the worker has printed the reason
         return read_result(worker, answer)
 
 
@@ -91,7 +91,7 @@ class CommandCost:
 
 
 def run_command(command: Sequence[str], **environment: str) -> CommandCost:
-    """Measure a command line; if it fails, say what it said and exit."""
+    """Measure a command line; if it fails, print its errors and exit."""
     started = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | environment

@@ -36,7 +36,7 @@ class Row:
 
 @dataclass
 class Check:
-    """What all parts need, and what they found.
+    """What all parts need, and their results.
 
     Args:
         out: folder for the table, the log and what is trained.
@@ -71,7 +71,7 @@ class Check:
         Args:
             what: what was measured.
             measured: the figure.
-            goal: what was aimed at.
+            goal: the goal.
             met: whether the goal is met; None without a goal.
             anywhere: whether the goal also holds on a CPU with tiny settings.
         """

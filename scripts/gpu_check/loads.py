@@ -1,4 +1,4 @@
-"""How much each device is given to do."""
+"""The work for each kind of device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Bands:
 
 @dataclass(frozen=True)
 class Load:
-    """What a device is given to do.
+    """The work for a device.
 
     Args:
         step: size, batch and steps of the benchmark's training steps.

@@ -1,4 +1,4 @@
-"""Workers that check what trained and stylized pictures are like.
+"""Workers that check trained networks and stylized pictures.
 
 They run in processes of their own, see `benchmarks.processes`, and import PyTorch.
 """
@@ -32,8 +32,8 @@ class TrainedFigures:
         steps: number of steps.
         rate: photos per second between logs.
         seconds: from the first log to the last.
-        exported: PSNR in dB of the exported network against that of last.ckpt.
-        stylized: PSNR in dB of a photo stylized with the file, against that of last.ckpt.
+        exported: PSNR in dB of the exported network against the network in last.ckpt.
+        stylized: PSNR in dB of a photo stylized with the file against one by last.ckpt.
     """
 
     steps: int

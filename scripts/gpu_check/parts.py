@@ -117,7 +117,7 @@ def _train(check: Check, name: str) -> None:
         f"callbacks.schedule.minutes={check.load.trainings[name]}",
     )
     if check.device == "cuda":
-        graphs = "by CUDA graphs" in said
+        graphs = "with CUDA graphs" in said
         check.add(
             f"a style in {name}: CUDA graphs", "used" if graphs else "not used", "used", graphs
         )
@@ -282,7 +282,7 @@ def bands(check: Check) -> None:
 
 
 def repeats(check: Check) -> None:
-    """Whether trainings repeat, resume, and do the same by CUDA graphs."""
+    """Whether trainings repeat, resume, and do the same with CUDA graphs."""
     found = check.call(
         measure_repeats,
         photos=str(check.photos),

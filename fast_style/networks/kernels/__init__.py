@@ -1,11 +1,11 @@
 """Padding, instance norm and ReLU in few passes over memory, by Triton kernels on a GPU.
 
-PyTorch needs about ten launches for a padding, and for a norm in channels_last twice as many passes
-over memory as there have to be. Here each function is one operation of the forward pass and one of
-the backward pass. Results repeat bit for bit, nothing waits for the device, and all can be captured
-in a CUDA graph.
+PyTorch needs about ten launches for a padding, and twice the necessary passes over memory for a
+norm in channels_last. Here each function is one operation of the forward pass and one of the
+backward pass. Results repeat bit for bit, nothing waits for the device, and a CUDA graph can record
+all of it.
 
-Ask `serve` first. Where it says no, use PyTorch's own operations.
+Call `serve` first. Where it returns False, use PyTorch's own operations.
 """
 
 from fast_style.networks.kernels.activation import biased_relu
