@@ -264,7 +264,16 @@ def test_damaged_metadata_is_no_obstacle(tmp_path: Path) -> None:
             assert open_picture(out).size == (20, 20)
 
 
-@pytest.mark.parametrize("xmp", [b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", b"<x", bytes(9)])
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>",
+        b"<x",
+        bytes(9),
+        b"<x>" * 8000 + b"</x>" * 8000,
+        b"<x>" + b"a" * 70_000 + b"</x>",
+    ],
+)
 def test_xmp_that_is_not_read(xmp: bytes) -> None:
     assert Metadata(xmp=xmp).kept().xmp is None
 
@@ -349,6 +358,13 @@ class TestProfile:
         Image.fromarray(noise()).convert(mode).save(tmp_path / "p.jpg", icc_profile=profile)
         picture = written(tmp_path / "p.jpg", ".jpg", Saving(keep_profile=True))
         assert "sRGB" in self.named(picture)
+
+    def test_a_long_profile_stays_in_a_tiff(self, tmp_path: Path) -> None:
+        profile = self.wide(P3_XY)
+        profile = struct.pack(">I", 3_000_000) + profile[4:].ljust(2_999_996, b"\0")
+        Image.fromarray(noise()).save(tmp_path / "p.webp", icc_profile=profile)
+        picture = written(tmp_path / "p.webp", ".tif", Saving(keep_profile=True))
+        assert picture.info["icc_profile"] == profile
 
     def test_bytes_are_the_same_each_day(self, tmp_path: Path) -> None:
         from fast_style.images.colour import srgb_profile

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
 
 MAX_STROKE = 64
+MAX_FEATHER = 10_000
 
 
 class _Stroke(FiniteRange):
@@ -100,6 +101,21 @@ class _Blend(click.ParamType):
     help="Paint with strokes this many times as wide, at the picture's own size; auto makes "
     "strokes that are seen when the whole picture is.",
 )
+@click.option(
+    "--mask",
+    "mask_file",
+    type=FILE,
+    metavar="FILE",
+    help="Picture whose white is painted and whose black stays the photo. It is stretched to each "
+    "photo.",
+)
+@click.option(
+    "--feather",
+    type=FiniteRange(0, MAX_FEATHER),
+    default=0.0,
+    metavar="PIXELS",
+    help="Blur the mask's edges by this many pixels of the photo.",
+)
 @size_option(
     "Longer side in pixels to work at, by default the picture's own. A smaller size makes bolder "
     "strokes."
@@ -127,6 +143,8 @@ def stylize(
     strength: float,
     preserve_color: Preserve | None,
     stroke: Stroke,
+    mask_file: Path | None,
+    feather: float,
     size: int | None,
     device: str,
     band_rows: int | None,
@@ -144,19 +162,23 @@ def stylize(
     from fast_style.checkpoint import find_style
     from fast_style.stylizing.blending import read_blend, style_files
     from fast_style.stylizing.files import plan_files, stylize_files
+    from fast_style.stylizing.masks import read_mask
 
     _check_choice(styles, blend)
+    if feather and not mask_file:
+        raise click.UsageError("--feather blurs the edges of a mask: name one with --mask.")
     failures = _Failures()
     files = style_files(styles, blend)
     film = replace(film, quality=saving.quality, size=size)
     for style in files.values():
         read_blend(style).at_strength(strength)
     with warnings_shown():
+        mask = None if mask_file is None else read_mask(mask_file)
+        place = mask_file and f"{mask_file.resolve()} {feather}"
         wide = None if stroke == 1 else f"stroke {stroke}"
         shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
-        settings = _settings(
-            strength, size, shares, preserve_color, wide, str(saving) or None, str(film) or None
-        )
+        others = (shares, preserve_color, wide, place, str(saving) or None, str(film) or None)
+        settings = _settings(strength, size, *others)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
@@ -176,6 +198,8 @@ def stylize(
                     progress=BandsBar(),
                     preserve_color=preserve_color,
                     stroke=stroke,
+                    mask=mask,
+                    feather=feather,
                 )
                 photos = [job for job in jobs if not job.moves]
                 films = [job for job in jobs if job.moves]

@@ -1,4 +1,4 @@
-"""From the colours that a file describes to sRGB, and back: ICC profiles, PNG's chunks, EXIF."""
+"""Convert the colours of a file to sRGB and back, by its ICC profile, PNG chunks, HEIF or EXIF."""
 
 from __future__ import annotations
 

@@ -16,8 +16,10 @@ BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 BYTES_OF_NUMBER = BYTES_OF_TYPE | {5: 4, 10: 4}  # a fraction is two
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 
-MOST_BYTES = 2**24  # of a tag: a longer one is damaged, or no text
-MOST_TAGS = 1000  # of a directory
+MOST_BYTES = 2**20  # of a tag of a photo: a longer one is damaged, or no text
+MOST_BYTES_OF_OURS = 2**28  # of a tag of a file that was just written, such as its profile
+MOST_TAGS = 250  # of a directory
+MOST_BYTES_OF_TIFF = 2**32 - 2**24  # up to here, addresses of what is appended have 32 bits
 
 DETAILS, LOCATION = 34665, 34853  # tags that point to directories: how the photo was taken, and GPS
 SOFTWARE, IMAGE_ID = 305, 32781
@@ -147,13 +149,16 @@ def read_exif(file: BinaryIO) -> Exif:
     )
 
 
-def read_directory(file: BinaryIO, offset: int, order: str = "<") -> Directory:
+def read_directory(
+    file: BinaryIO, offset: int, order: str = "<", most_bytes: int = MOST_BYTES
+) -> Directory:
     """Read the tags of a directory; those whose values lie outside the file are left out.
 
     Args:
         file: a TIFF.
         offset: where the directory begins.
         order: byte order of the file as `struct` writes it, ``<`` or ``>``.
+        most_bytes: longer tags are left out.
     """
     file.seek(offset)
     (count,) = struct.unpack(order + "H", file.read(2))
@@ -164,7 +169,7 @@ def read_directory(file: BinaryIO, offset: int, order: str = "<") -> Directory:
     for number in range(len(entries) // 12):
         tag, type, values, short = struct.unpack_from(order + "HHI4s", entries, 12 * number)
         size = BYTES_OF_TYPE.get(type, 0) * values
-        if not 0 < size <= MOST_BYTES:
+        if not 0 < size <= most_bytes:
             continue
         data = short[:size]
         if size > 4:
@@ -208,9 +213,13 @@ def append_to_tiff(file: BinaryIO, exif: Exif, xmp: bytes | None) -> None:
         added[XMP] = Tag(BYTE, len(xmp), xmp)
     if not (added or exif.details or exif.location):
         return
-    file.seek(4)
-    stored = read_directory(file, *struct.unpack("<I", file.read(4)))
     end = file.seek(0, 2)
+    if end > MOST_BYTES_OF_TIFF:
+        return
+    file.seek(4)
+    (first,) = struct.unpack("<I", file.read(4))
+    stored = read_directory(file, first, most_bytes=MOST_BYTES_OF_OURS)
+    file.seek(end)
     end += file.write(bytes(end % 2))
     file.write(Exif({**stored, **added}, exif.details, exif.location).directories(end))
     file.seek(4)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
-from xml.dom import minidom
-from xml.dom.minidom import Element
 
 from PIL import Image
 
@@ -180,23 +178,23 @@ def _cleaned(xmp: bytes, location: bool) -> bytes | None:
     # No XMP has entities of its own, and those of an attacker can grow without bound.
     if len(packet) > MOST_XMP or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         return None
+    from xml.dom import minidom  # few files need it, and the program starts without it
+
     try:
         document = minidom.parseString(packet)
-    except Exception:  # the photo is good even if its XMP cannot be parsed
+        _clean(document.documentElement, location)
+        cleaned = "".join(node.toxml() for node in document.childNodes).encode()
+    except Exception:  # the photo is good even if its XMP cannot be parsed, or is nested too deep
         return None
-    _clean(document.documentElement, location)
-    cleaned: bytes = "".join(node.toxml() for node in document.childNodes).encode()
     return cleaned if len(cleaned) <= MOST_XMP else None
 
 
-def _clean(element: Element | None, location: bool) -> None:
-    if element is None:
-        return
+def _clean(element: Any, location: bool) -> None:
     for attribute in list(element.attributes.values()):
         if attribute.namespaceURI != NAMESPACES and _goes(attribute, location):
             element.removeAttributeNode(attribute)
     for child in list(element.childNodes):
-        if isinstance(child, Element):
+        if child.nodeType == child.ELEMENT_NODE:
             if _goes(child, location):
                 element.removeChild(child)
             else:

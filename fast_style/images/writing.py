@@ -7,6 +7,7 @@ import logging
 import secrets
 import warnings
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_535}
 OPAQUE_FORMATS = frozenset({"JPEG", "BMP"})
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}  # at which nobody sees a difference
 FULL_COLOUR_FROM = 90  # quality from which JPEG and AVIF store colours at full resolution
+AVIF_SPEED = 8  # of 10: half the time of Pillow's 6, for 6 % more bytes
 MOST_JPEG_EXIF = 65_533  # bytes
 DEFLATE, DIFFERENCES = "tiff_adobe_deflate", {317: 2}  # of a TIFF; all programs read these
 
@@ -149,7 +151,21 @@ def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:
     if file_format == "WEBP":
         return {"quality": quality}
     full_colour = quality >= FULL_COLOUR_FROM
-    return {"quality": quality, "subsampling": "4:4:4" if full_colour else "4:2:0"}
+    options: dict[str, Any] = {
+        "quality": quality,
+        "subsampling": "4:4:4" if full_colour else "4:2:0",
+    }
+    return options | (_avif_options() if file_format == "AVIF" else {})
+
+
+@cache
+def _avif_options() -> dict[str, Any]:
+    from PIL import _avif
+
+    options: dict[str, Any] = {"speed": AVIF_SPEED}
+    if _avif.encoder_codec_available("aom"):  # the usual encoder; others cannot keep alpha exactly
+        options |= {"codec": "aom", "advanced": {"alpha:lossless": "1"}}
+    return options
 
 
 def _beside(

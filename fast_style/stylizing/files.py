@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -354,8 +354,11 @@ def _write(begun: _Begun | UserError, job: Job, saving: Saving) -> None:
     )
 
 
+@cache
 def _software(style: str) -> str:
     """Return the name of the program for metadata, with its version and the style."""
+    from importlib.metadata import version
+
     program = f"fast-style {version('fast-style')}"
     return f"{program}, style {style}" if style else program
 

@@ -1,4 +1,4 @@
-"""What happens to a painted picture behind the network: colours and strength."""
+"""What happens to a painted picture behind the network: colours, strength and place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.stylizing.colour import Preserve, preserve_color, preserve_color_of_arrays
+from fast_style.stylizing.masks import Mask
 from fast_style.stylizing.strokes import Stroke, bring_up_array, shrink_array
 
 if TYPE_CHECKING:
@@ -26,10 +28,12 @@ class Finishing:
     Args:
         strength: opacity of the painted picture over the photo.
         preserve: which of the photo's colours to keep; None for the style's colours.
+        mask: where to paint; None for everywhere.
     """
 
     strength: float = 1.0
     preserve: Preserve | None = None
+    mask: Mask | None = None
 
     @property
     def is_none(self) -> bool:
@@ -40,13 +44,23 @@ class Finishing:
         """Finish a picture of mode "RGB"; the photo has the same size."""
         if self.preserve is not None:
             painted = preserve_color(photo, painted, self.preserve)
-        return painted if self.strength == 1 else Image.blend(photo, painted, self.strength)
+        if self.strength != 1:
+            painted = Image.blend(photo, painted, self.strength)
+        if self.mask is not None:
+            painted = Image.composite(painted, photo, self.mask.fitted(photo.size))
+        return painted
 
     def tensors(self, photos: Tensor, painted: Tensor) -> Tensor:
         """Finish tensors ``(N, 3, H, W)`` in [0, 1]; both have the same dtype and device."""
         if self.preserve is not None:
             painted = _recolored(photos, painted, self.preserve)
-        return painted if self.strength == 1 else photos.lerp(painted, self.strength)
+        if self.strength != 1:
+            painted = photos.lerp(painted, self.strength)
+        if self.mask is not None:
+            height, width = photos.shape[-2:]
+            opacity = np.asarray(self.mask.fitted((width, height))) / np.float32(255)
+            painted = photos.lerp(painted, photos.new_tensor(opacity))
+        return painted
 
 
 def _recolored(photos: Tensor, painted: Tensor, preserve: Preserve) -> Tensor:

@@ -22,6 +22,7 @@ from fast_style.stylizing.blending import Style, read_blend
 from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
 from fast_style.stylizing.finishing import Finishing, bring_up_tensors, shrink_tensors
+from fast_style.stylizing.masks import Mask
 from fast_style.stylizing.strokes import Stroke, bring_up, shrink
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Stylizer:
         stroke: how many times wider than the network's own its strokes are, at least 1. The
             picture is painted that much smaller, and brought up along the photo's edges. ``auto``
             makes strokes that are seen when the whole picture is; see `stroke_for`.
+        mask: picture whose white is painted and whose black stays the photo; see `Mask`.
+        feather: blur of the mask's edges in pixels of the photo, at least 0.
 
     Attributes:
         name: name of the style.
@@ -85,6 +88,8 @@ class Stylizer:
         progress: Callable[[float, float], object] | None = None,
         preserve_color: Preserve | None = None,
         stroke: Stroke = 1.0,
+        mask: Image.Image | None = None,
+        feather: float = 0.0,
     ) -> None:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is between 0 and 1, not {strength}")
@@ -94,6 +99,8 @@ class Stylizer:
             raise ValueError(f"preserve_color is {' or '.join(PRESERVE)}, not {preserve_color}")
         if stroke != "auto" and not 1 <= stroke < math.inf:
             raise ValueError(f"stroke is auto or a number of at least 1, not {stroke}")
+        if not 0 <= feather < math.inf:
+            raise ValueError(f"feather is a number of at least 0, not {feather}")
         found = read_blend(style).at_strength(strength)
         self._weights = found.weights
         self.name = found.name
@@ -107,13 +114,18 @@ class Stylizer:
             found, self.device, self.precision, exactly, band_rows, scratch, progress
         )
         self._always_in_bands = bool(band_rows or scratch)
-        self._finishing = Finishing(strength, preserve_color)
+        self._finishing = Finishing(
+            strength, preserve_color, None if mask is None else Mask(mask, feather)
+        )
         self._stroke = stroke
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides what the stylizer paints: weights and options."""
-        digest = hashlib.sha256(f"{self.strength} {self._finishing} {self._stroke}".encode())
+        finishing = self._finishing
+        digest = hashlib.sha256(f"{self.strength} {finishing.preserve} {self._stroke}".encode())
+        if finishing.mask is not None:
+            digest.update(finishing.mask.identity)
         for name, weight in sorted(self._weights.items()):
             digest.update(name.encode() + np.ascontiguousarray(weight).tobytes())
         return digest.hexdigest()
