@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fast_style.cli.filming import film_options
 from fast_style.cli.interrupts import exit_at_ctrl_c
 from fast_style.cli.options import (
     FILE,
@@ -20,14 +23,17 @@ from fast_style.cli.options import (
     styles_option,
 )
 from fast_style.cli.output import WRONG_INPUT, note, warnings_shown
-from fast_style.cli.progress import BandsBar, picture_bar
+from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
 from fast_style.cli.saving import saving_options
 from fast_style.errors import UserError
 
 if TYPE_CHECKING:
+    from fast_style.film import FilmOptions
     from fast_style.images import Saving
     from fast_style.stylizing.colour import Preserve
+    from fast_style.stylizing.files import Job
     from fast_style.stylizing.strokes import Stroke
+    from fast_style.stylizing.stylizer import Stylizer
 
 MAX_STROKE = 64
 MAX_FEATHER = 10_000
@@ -58,6 +64,7 @@ class _Blend(click.ParamType):
         "stylize photo.jpg --style wave --strength 0.5 -o half.png",
         "stylize photo.jpg --blend wave:0.6,starry-night:0.4",
         "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
+        "stylize clip.mp4 --style wave --size 640 -o out.mp4",
     )
 )
 @click.argument("pictures", nargs=-1, required=True, type=FILE)
@@ -71,7 +78,7 @@ class _Blend(click.ParamType):
     help="In place of --style: a style between styles, as wave:0.6,starry-night:0.4. It works for "
     "networks trained from the same start, as the shipped ones are.",
 )
-@out_option("stylized", "Folder to write to; for a single picture also a file.")
+@out_option("stylized", "Folder to write to; for a single picture or film also a file.")
 @click.option(
     "--strength",
     type=FiniteRange(0, 1),
@@ -126,6 +133,7 @@ class _Blend(click.ParamType):
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
 @saving_options
+@film_options
 @exit_at_ctrl_c()
 def stylize(
     pictures: tuple[Path, ...],
@@ -142,8 +150,9 @@ def stylize(
     band_rows: int | None,
     scratch: Path | None,
     saving: Saving,
+    film: FilmOptions,
 ) -> None:
-    """Stylize PICTURES of any size. A folder stands for all pictures in it.
+    """Stylize PICTURES and films of any size. A folder stands for all of both in it.
 
     Pictures keep their names, and folders their tree. What the same command wrote before is
     replaced. With several styles, or where another file has the name already, the name of the style
@@ -160,6 +169,7 @@ def stylize(
         raise click.UsageError("--feather blurs the edges of a mask: name one with --mask.")
     failures = _Failures()
     files = style_files(styles, blend)
+    film = replace(film, quality=saving.quality, size=size)
     for style in files.values():
         read_blend(style).at_strength(strength)
     with warnings_shown():
@@ -167,14 +177,13 @@ def stylize(
         place = mask_file and f"{mask_file.resolve()} {feather}"
         wide = None if stroke == 1 else f"stroke {stroke}"
         shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
-        settings = _settings(
-            strength, size, shares, preserve_color, wide, place, str(saving) or None
-        )
+        others = (shares, preserve_color, wide, place, str(saving) or None, str(film) or None)
+        settings = _settings(strength, size, *others)
         plan = plan_files(pictures, out, list(files), failures.report, settings)
         total = sum(map(len, plan))
         started = time.monotonic()
-        done = 0
-        with picture_bar(total) as bar:
+        done = {"picture": 0, "film": 0}
+        with picture_bar(sum(not job.moves for jobs in plan for job in jobs)) as bar:
             for style, jobs in zip(files.values(), plan, strict=True):
                 if not jobs:
                     continue
@@ -192,20 +201,20 @@ def stylize(
                     mask=mask,
                     feather=feather,
                 )
+                photos = [job for job in jobs if not job.moves]
+                films = [job for job in jobs if job.moves]
                 for error in stylize_files(
-                    stylizer.begin, jobs, size, stylizer.files_at_once, saving
+                    stylizer.begin, photos, size, stylizer.files_at_once, saving
                 ):
-                    if error is None:
-                        done += 1
-                    else:
-                        failures.report(error)
+                    done["picture"] += failures.is_success(error)
                     bar.update()
-    if done:
+                for error in _stylize_films(stylizer, films, film):
+                    done["film"] += failures.is_success(error)
+    made = [f"{count} {kind}{'s' * (count > 1)}" for kind, count in done.items() if count]
+    if made:
         only = next(iter(filter(None, plan)))[0].target if total == 1 == len(pictures) else out
         seconds = time.monotonic() - started
-        click.echo(
-            f"{done} picture{'s' * (done > 1)} in {seconds:.1f} s: {click.format_filename(only)}"
-        )
+        click.echo(f"{' and '.join(made)} in {seconds:.1f} s: {click.format_filename(only)}")
     if failures.reported:
         sys.exit(WRONG_INPUT)
 
@@ -226,6 +235,23 @@ def _settings(strength: float, size: int | None, *others: object) -> str:
     return " ".join([f"{strength:g} {size}", *given])
 
 
+def _stylize_films(
+    stylizer: Stylizer, jobs: Sequence[Job], options: FilmOptions
+) -> Iterator[UserError | None]:
+    """Stylize films one by one; for each, None or the error."""
+    from fast_style.film import stylize_film
+
+    for job in jobs:
+        marked = replace(options, mark=job.mark)
+        try:
+            with FilmBar(job.source.name) as bar:
+                stylize_film(job.source, job.target, stylizer, marked, bar.show)
+        except UserError as error:
+            yield error
+        else:
+            yield None
+
+
 class _Failures:
     """Reports each unusable picture once, however many styles it was meant for."""
 
@@ -236,3 +262,9 @@ class _Failures:
         if str(error) not in self.reported:
             note(str(error))
         self.reported.add(str(error))
+
+    def is_success(self, error: UserError | None) -> bool:
+        """Report the error of a picture or film, if there is one."""
+        if error is not None:
+            self.report(error)
+        return error is None

@@ -58,15 +58,19 @@ def find_pictures(folder: Path) -> list[Path]:
     return content.pictures
 
 
-def list_folder(folder: Path) -> FolderContent:
+def list_folder(folder: Path, also: frozenset[str] = frozenset()) -> FolderContent:
     """Do the same as `find_pictures`, and return the unreadable files instead of warning.
+
+    Args:
+        folder: the folder.
+        also: further lower-case suffixes of files that count as pictures.
 
     Raises:
         UserError: as `find_pictures` does.
     """
     content = FolderContent([], [])
-    for name in sorted(_walk(folder)):
-        readable = _suffix(name) in SUFFIXES
+    for name in sorted(_walk(folder, SUFFIXES | also)):
+        readable = _suffix(name) in SUFFIXES | also
         (content.pictures if readable else content.unreadable).append(Path(name))
     if content.pictures:
         return content
@@ -82,8 +86,8 @@ def list_folder(folder: Path) -> FolderContent:
     )
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Yield the names of all files that count as pictures or that people call pictures."""
+def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
+    """Yield the names of all files with one of these suffixes or that people call pictures."""
 
     # Strings, not paths: making a hundred thousand paths takes longer than listing them.
     def refuse(error: OSError) -> NoReturn:
@@ -99,7 +103,7 @@ def _walk(folder: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             suffix = _suffix(name)
-            known = suffix in SUFFIXES or suffix in UNREADABLE_KIND_OF_SUFFIX
+            known = suffix in suffixes or suffix in UNREADABLE_KIND_OF_SUFFIX
             if known and not name.startswith("."):
                 yield f"{root}{os.sep}{name}"
 

@@ -18,6 +18,17 @@ from PIL import Image
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
 from fast_style.files import numbered
+from fast_style.film import (
+    ANIMATIONS,
+    FILM_SUFFIXES,
+    FORMATS,
+    is_film,
+    is_sequence,
+    moves,
+    read_film_mark,
+    read_gif_mark,
+    target_suffix,
+)
 from fast_style.images import (
     HEIF_SUFFIXES,
     SAVE_SUFFIXES,
@@ -44,19 +55,21 @@ FileIdentity = tuple[int, int]  # device and inode, the same for all names of a 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to stylize.
+    """A picture or film to stylize.
 
     Args:
         source: file to read.
         target: file to write.
-        mark: text that tells what ``target`` was made from; `save_picture` writes it.
+        mark: text that tells what ``target`` was made from, and is written into it.
         style: name of the style, for the metadata.
+        moves: whether it is a film or an animation, rather than a picture.
     """
 
     source: Path
     target: Path
     mark: str
     style: str = ""
+    moves: bool = False
 
 
 def plan_files(
@@ -66,16 +79,16 @@ def plan_files(
     report: Report,
     settings: str = "",
 ) -> list[list[Job]]:
-    """Choose the file that each picture's stylized version goes to, in each style.
+    """Choose the file that each stylized picture and film goes to, in each style.
 
     With a single style, a file keeps the name of its source. With several, or if another file has
     that name, the style's name is added, and then a number if necessary. A file is replaced only if
     it was made from the same source, in the same style and with the same settings.
 
     Args:
-        sources: pictures, and folders that stand for all pictures in them.
+        sources: pictures, films, and folders that stand for all of both in them.
         out: a folder, in which the names of pictures and the trees of folders are kept. For a
-            single picture in one style also a file, which is replaced.
+            single picture or film in one style also a file, which is replaced.
         styles: files of the styles.
         report: told about each source that cannot be used.
         settings: text for everything else that changes what is made from a source.
@@ -87,7 +100,10 @@ def plan_files(
         UserError: if ``out`` is a file and there are several pictures to write, or if its name has
             the suffix of a picture format that cannot be written.
     """
-    if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
+    suffixes = SAVE_SUFFIXES | FORMATS.keys()
+    if len(sources) == 1 and moves(sources[0]):
+        suffixes |= ANIMATIONS.keys()
+    if out.suffix.lower() in suffixes and not out.is_dir():
         return [_plan_single_file(sources, out, styles, report, settings)]
     _check_folder(out)
     pairs = _pair_with_targets(sources, out, report)
@@ -112,10 +128,17 @@ def _plan_single_file(
         raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
     if len(styles) > 1:
         raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-    job = Job(sources[0], out, _mark(sources[0], styles[0], settings), styles[0].stem)
+    source = sources[0]
+    can_move = is_sequence(out) or out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
+    if is_film(source) and not can_move:
+        raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
+    if is_film(out) and not moves(source):
+        raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
+    mark = _mark(source, styles[0], settings)
+    job = Job(source, out, mark, styles[0].stem, can_move and moves(source))
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
-    if out.exists() and read_mark(out) != job.mark:
+    if out.exists() and _read_mark(out) != job.mark:
         log.warning("%s was there before and is replaced", out)
     return [job]
 
@@ -123,6 +146,8 @@ def _plan_single_file(
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
+    if not out.exists() and is_film(out):
+        raise UserError(f"{out} cannot be written in that format: let it end in .mp4 or .mkv")
     if not out.exists() and (nearest := nearest_suffix(out)):
         raise UserError(f"{out} cannot be written in that format: let it end in {nearest}")
 
@@ -143,20 +168,28 @@ def _pair_with_targets(
             pairs += [(path, out / path.relative_to(source)) for path in found]
         else:
             pairs.append((source, out / source.name))
-    return [(path, _in_a_written_format(target)) for path, target in pairs]
+    return [(path, target.with_suffix(_written_suffix(path))) for path, target in pairs]
 
 
-def _in_a_written_format(path: Path) -> Path:
+def _written_suffix(path: Path) -> str:
+    if moves(path):
+        return target_suffix(path)
     suffix = path.suffix.lower()
     if suffix in SAVE_SUFFIXES:
-        return path
-    return path.with_suffix(".jpg" if suffix in HEIF_SUFFIXES else ".png")
+        return path.suffix
+    return ".jpg" if suffix in HEIF_SUFFIXES else ".png"
+
+
+def _read_mark(path: Path) -> str | None:
+    if is_film(path):
+        return read_film_mark(path)
+    return read_gif_mark(path) if path.suffix.lower() == ".gif" else read_mark(path)
 
 
 def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
     """List a folder without the results of an earlier run, if ``out`` is inside it."""
     try:
-        pictures, unreadable = list_folder(folder)
+        pictures, unreadable = list_folder(folder, FILM_SUFFIXES)
         written = out.resolve()
         if folder.resolve() in written.parents:
             pictures = [path for path in pictures if written not in path.resolve().parents]
@@ -205,7 +238,7 @@ class _FreeTargets:
     ) -> Job | None:
         """Return a job with the first free candidate, or None if it `refuses` that."""
         target = next(path for path in candidates if self._is_free(path, mark))
-        job = Job(source, target, mark, style)
+        job = Job(source, target, mark, style, moves(source))
         if self.refuses(job):
             return None
         self.taken.add(target)
@@ -223,7 +256,7 @@ class _FreeTargets:
     def _is_free(self, path: Path, mark: str) -> bool:
         # An original is no reason for another name: the user should choose another folder.
         return path not in self.taken and (
-            not path.exists() or self._is_original(path) or read_mark(path) == mark
+            not path.exists() or self._is_original(path) or _read_mark(path) == mark
         )
 
     def _is_original(self, path: Path) -> bool:
