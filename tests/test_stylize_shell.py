@@ -126,11 +126,9 @@ def test_what_is_wrong_with_standard_input_is_said_without_a_file(
 
 def test_warnings_call_standard_input_by_its_name(style: Path) -> None:
     file = io.BytesIO()
-    noise(40, 30).save(file, "GIF", save_all=True, append_images=[noise(40, 30).rotate(90)])
+    noise(40, 30).save(file, "TIFF", save_all=True, append_images=[noise(40, 30)])
     result = stylize("-", "--style", style, stdin=file.getvalue())
-    assert result.stderr == (
-        "fast-style: standard input is an animation of 2 pictures: only the first is used\n"
-    )
+    assert result.stderr == ("fast-style: standard input has 2 pages: only the first is used\n")
 
 
 def test_streams_that_do_not_serve(tmp_path: Path, style: Path, photo: Path) -> None:
@@ -248,8 +246,8 @@ def test_json_holds_names_of_any_bytes(tmp_path: Path, style: Path, photo: Path)
 
 def test_quiet_prints_errors_only(tmp_path: Path, style: Path, photo: Path) -> None:
     frames = [noise(40, 30), noise(40, 30).rotate(90)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    given: list[str | Path] = [photo, tmp_path / "a.gif", "--style", style, "-o", tmp_path / "out"]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    given: list[str | Path] = [photo, tmp_path / "a.tif", "--style", style, "-o", tmp_path / "out"]
     assert stylize(*given, "-q").output == ""
     result = stylize(*given, tmp_path / "missing.jpg", "--quiet")
     assert (result.exit_code, result.stdout) == (2, "")

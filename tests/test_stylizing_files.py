@@ -250,12 +250,12 @@ def test_a_slip_in_a_suffix_makes_no_folder(
 def test_files_that_are_taken_for_pictures_are_named(tmp_path: Path, reported: Reported) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     photo = picture(folder / "ok.jpg")
-    unreadable = ["IMG_1.JXL", "b/IMG_2.CR2", "clip.mp4", "draft.psd"]
+    unreadable = ["IMG_1.JXL", "b/IMG_2.CR2", "draft.psd", "sketch.svg"]
     for name in [*unreadable, "notes.txt", ".hidden.jxl", "IMG_1.AAE"]:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"whatever")
     assert plan_files([folder], out, reported.append) == [(photo, out / "ok.jpg")]
-    kinds = ["a JPEG XL picture", "a camera's raw file", "a film", "an editor's project"]
+    kinds = ["a JPEG XL picture", "a camera's raw file", "an editor's project", "a vector drawing"]
     for name, kind, error in zip(unreadable, kinds, reported, strict=True):
         assert str(error).startswith(f"{folder / name} is {kind}, which cannot be read: ")
 

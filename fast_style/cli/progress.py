@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from fast_style.film import FilmProgress
+
 
 @contextmanager
 def picture_bar(total: int, shown: bool = True) -> Iterator[tqdm[NoReturn]]:
@@ -23,7 +25,7 @@ def picture_bar(total: int, shown: bool = True) -> Iterator[tqdm[NoReturn]]:
     from tqdm import tqdm
 
     done = threading.Event()
-    hidden = None if shown else True  # None hides it where there is no terminal
+    hidden = None if shown and total else True  # None hides it where there is no terminal
     with tqdm(total=total, unit="picture", disable=hidden, leave=False) as bar:
 
         def tick() -> None:
@@ -39,6 +41,41 @@ def picture_bar(total: int, shown: bool = True) -> Iterator[tqdm[NoReturn]]:
             done.set()
             if not bar.disable:
                 clock.join()
+
+
+class FilmBar:
+    """A bar for the frames of a film, with frames a second and the time left, on a terminal.
+
+    Args:
+        name: of the film.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: tqdm[NoReturn] | None = None
+
+    def __enter__(self) -> FilmBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, progress: FilmProgress) -> None:
+        """Show how far the film is. Frames of an earlier run do not count for the speed."""
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=progress.total,
+                initial=progress.done - 1,
+                desc=self.name,
+                unit="frame",
+                disable=None,
+                leave=False,
+                dynamic_ncols=True,
+            )
+        self.bar.update(progress.done - self.bar.n)
 
 
 class BandsBar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,8 @@ class Report:
         self._begin()
 
     def _begin(self) -> None:
-        self._done = self._skipped = 0
+        self._done: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._started = time.monotonic()
 
     def refuse(self, error: UserError) -> None:
@@ -52,7 +54,7 @@ class Report:
     def outcome(self, job: Job, error: UserError | None, seconds: float) -> None:
         """Tell that a file is written, or why not, and how long that took."""
         if error is None:
-            self._done += 1
+            self._done[_kind(job)] += 1
         else:
             self._complain(error)
         self._print(job.source, job.target, seconds, error)
@@ -69,21 +71,21 @@ class Report:
         left = []
         for job in jobs:
             if is_done(job, made_of):
-                self._skipped += 1
+                self._skipped[_kind(job)] += 1
                 self._print(job.source, job.target, skipped=True)
             else:
                 left.append(job)
         return left
 
     def summary(self, place: Path) -> None:
-        """Print how many pictures were written since the last summary, and where they are."""
+        """Print how many files were written since the last summary, and where they are."""
         done, skipped = self._done, self._skipped
         seconds = time.monotonic() - self._started
         self._begin()
-        if self._quiet or not done + skipped:
+        if self._quiet or not (done or skipped):
             return
-        before = f"{_pictures(skipped)} already done" if skipped else ""
-        now = f"{_pictures(done)} in {seconds:.1f} s" if done else "nothing to do"
+        before = f"{_counted(skipped)} already done" if skipped else ""
+        now = f"{_counted(done)} in {seconds:.1f} s" if done else "nothing to do"
         click.echo(f"{', '.join(filter(None, (now, before)))}: {readable(str(place))}")
 
     def _complain(self, error: UserError) -> None:
@@ -119,5 +121,10 @@ class Report:
         sys.stdout.flush()
 
 
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' * (count > 1)}"
+def _kind(job: Job) -> str:
+    return "film" if job.moves else "picture"
+
+
+def _counted(counts: Counter[str]) -> str:
+    kinds = [kind for kind in ("picture", "film") if counts[kind]]
+    return " and ".join(f"{counts[kind]} {kind}{'s' * (counts[kind] > 1)}" for kind in kinds)

@@ -19,8 +19,8 @@ def saving_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--quality",
             type=click.IntRange(1, 100),
             metavar="1-100",
-            help="Quality of JPEG and WebP (95 by default) and of AVIF (90). Below 90, JPEG and "
-            "AVIF store colours at half the resolution. PNG and TIFF lose nothing at any.",
+            help="Quality of JPEG and WebP (95 by default), AVIF (90) and films (80). Below 90, "
+            "JPEG and AVIF store colours at half the resolution. PNG and TIFF lose nothing at any.",
         ),
         click.option(
             "--keep-profile",

@@ -94,7 +94,7 @@ def _with_stdout(places: Places, folder: Path, suffix: str | None) -> Places:
         raise UserError("standard output takes one picture, and there are several: name a folder")
     if sys.stdout.isatty():
         raise UserError("standard output is a terminal: send it to a file or a pipe, or name -o")
-    stdout = folder / f"stdout{Placing(suffix=suffix).suffix_for(places.pictures[0])}"
+    stdout = folder / f"stdout{suffix or Placing().suffix_for(places.pictures[0])}"
     called = places.called | {stdout: "standard output"}
     return replace(places, out=stdout, called=called, to_stdout=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fast_style.cli.batches import batches
+from fast_style.cli.filming import film_options
 from fast_style.cli.interrupts import exit_at_ctrl_c
 from fast_style.cli.options import (
     FILE,
@@ -22,7 +25,7 @@ from fast_style.cli.options import (
     styles_option,
 )
 from fast_style.cli.output import WRONG_INPUT, warnings_shown
-from fast_style.cli.progress import BandsBar, picture_bar
+from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
 from fast_style.cli.report import Report
 from fast_style.cli.saving import saving_options
 from fast_style.cli.shell_options import (
@@ -32,9 +35,10 @@ from fast_style.cli.shell_options import (
     shell_options,
 )
 from fast_style.cli.streams import without_streams
+from fast_style.errors import UserError
 
 if TYPE_CHECKING:
-    from fast_style.errors import UserError
+    from fast_style.film import FilmOptions
     from fast_style.images import Saving
     from fast_style.stylizing.colour import Preserve
     from fast_style.stylizing.files import Job
@@ -70,6 +74,7 @@ class _Blend(click.ParamType):
         "stylize photo.jpg --style wave --strength 0.5 -o half.png",
         "stylize photo.jpg --blend wave:0.6,starry-night:0.4",
         "stylize photos --style wave --style runs/mine/mine.safetensors --size 1024 -o out",
+        "stylize clip.mp4 --style wave --size 640 -o out.mp4",
         "stylize - --style wave --format png < photo.jpg > wave.png",
         "stylize --watch inbox --style wave -o out",
     )
@@ -87,7 +92,7 @@ class _Blend(click.ParamType):
 )
 @out_option(
     "stylized",
-    "Folder to write to; for a single picture also a file, or - for standard output.",
+    "Folder to write to; for a single picture or film also a file, or - for standard output.",
     Place(),
 )
 @click.option(
@@ -144,6 +149,7 @@ class _Blend(click.ParamType):
     help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
 )
 @saving_options
+@film_options
 @shell_options
 @exit_at_ctrl_c()
 def stylize(
@@ -161,9 +167,12 @@ def stylize(
     band_rows: int | None,
     scratch: Path | None,
     saving: Saving,
+    film: FilmOptions,
     shell: ShellOptions,
 ) -> None:
-    """Stylize PICTURES of any size. A folder stands for all pictures in it, - for standard input.
+    """Stylize PICTURES and films of any size. A folder stands for all of both in it.
+
+    A - stands for standard input.
 
     Pictures keep their names, and folders their tree. What the same command wrote before is
     replaced. With several styles, or where another file has the name already, the name of the style
@@ -179,6 +188,7 @@ def stylize(
     if feather and not mask_file:
         raise click.UsageError("--feather blurs the edges of a mask: name one with --mask.")
     files = style_files(styles, blend)
+    film = replace(film, quality=saving.quality, size=size)
     for style in files.values():
         read_blend(style).at_strength(strength)
 
@@ -202,7 +212,8 @@ def stylize(
     wide = None if stroke == 1 else f"stroke {stroke}"
     shares = blend and {str(find_style(each).resolve()): blend[each] for each in blend}
     place = mask_file and f"{mask_file.resolve()} {feather}"
-    settings = _settings(strength, size, shares, preserve_color, wide, place, str(saving) or None)
+    others = (shares, preserve_color, wide, place, str(saving) or None, str(film) or None)
+    settings = _settings(strength, size, *others)
     blended = [find_style(each) for each in blend or ()]
     masks = [mask_file] if mask_file else []
     with (
@@ -219,29 +230,60 @@ def stylize(
             if batch.skip_done:
                 made_of = [(blended or [file]) + masks for file in files]
                 plan = [report.left(*each) for each in zip(plan, made_of, strict=True)]
-            with picture_bar(sum(map(len, plan)), not shell.quiet) as bar:
+            with picture_bar(_count_pictures(plan), not shell.quiet) as bar:
                 for file, jobs in zip(files, plan, strict=True):
                     if not jobs:
                         continue
-                    for outcome in _stylize(load(file), jobs, size, saving, shell.workers):
+                    for outcome in _stylize(load(file), jobs, size, saving, film, shell):
                         report.outcome(*outcome)
-                        bar.update()
+                        bar.update(not outcome[0].moves)
             report.summary(targets[0] if len(targets) == 1 == len(batch.sources) else places.out)
     if report.failed:
         sys.exit(WRONG_INPUT)
 
 
+def _count_pictures(plan: Sequence[Sequence[Job]]) -> int:
+    return sum(not job.moves for jobs in plan for job in jobs)
+
+
 def _stylize(
-    stylizer: Stylizer, jobs: Sequence[Job], size: int | None, saving: Saving, workers: int | None
+    stylizer: Stylizer,
+    jobs: Sequence[Job],
+    size: int | None,
+    saving: Saving,
+    film: FilmOptions,
+    shell: ShellOptions,
 ) -> Iterator[tuple[Job, UserError | None, float]]:
     """Stylize files; for each, yield its job, the error or None, and the seconds it took."""
     from fast_style.stylizing.files import stylize_files
 
+    photos = [job for job in jobs if not job.moves]
     seconds: dict[Job, float] = {}
-    at_once = workers or stylizer.files_at_once
-    outcomes = stylize_files(stylizer.begin, jobs, size, at_once, saving, seconds)
-    for job, error in zip(jobs, outcomes, strict=True):
+    at_once = shell.workers or stylizer.files_at_once
+    outcomes = stylize_files(stylizer.begin, photos, size, at_once, saving, seconds)
+    for job, error in zip(photos, outcomes, strict=True):
         yield job, error, seconds[job]
+    for job in jobs:
+        if job.moves:
+            started = time.monotonic()
+            error = _stylize_film(stylizer, job, film, not shell.quiet)
+            yield job, error, time.monotonic() - started
+
+
+def _stylize_film(
+    stylizer: Stylizer, job: Job, options: FilmOptions, shown: bool
+) -> UserError | None:
+    """Stylize a film; return the error, or None. ``shown`` is whether it has a bar."""
+    from fast_style.film import stylize_film
+
+    marked = replace(options, mark=job.mark)
+    try:
+        with FilmBar(job.source.name) as bar:
+            progress = bar.show if shown else None
+            stylize_film(job.source, job.target, stylizer, marked, progress)
+    except UserError as error:
+        return error
+    return None
 
 
 def _check_choice(styles: tuple[str, ...], blend: dict[str, float] | None) -> None:

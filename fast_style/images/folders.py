@@ -58,17 +58,20 @@ def find_pictures(folder: Path) -> list[Path]:
     return content.pictures
 
 
-def list_folder(folder: Path, recursive: bool = True) -> FolderContent:
+def list_folder(
+    folder: Path, also: frozenset[str] = frozenset(), recursive: bool = True
+) -> FolderContent:
     """Do the same as `find_pictures`, and return the unreadable files instead of warning.
 
     Args:
         folder: the folder.
+        also: further lower-case suffixes of files that count as pictures.
         recursive: whether to look into the folders below.
 
     Raises:
         UserError: as `find_pictures` does.
     """
-    content = scan_folder(folder, recursive)
+    content = scan_folder(folder, also, recursive)
     if content.pictures:
         return content
     if content.unreadable:
@@ -81,21 +84,23 @@ def list_folder(folder: Path, recursive: bool = True) -> FolderContent:
     raise UserError(f"{folder} holds no picture: {nothing} file that ends in {either(SUFFIXES)}.")
 
 
-def scan_folder(folder: Path, recursive: bool = True) -> FolderContent:
+def scan_folder(
+    folder: Path, also: frozenset[str] = frozenset(), recursive: bool = True
+) -> FolderContent:
     """Do the same as `list_folder` for a folder that may hold no picture.
 
     Raises:
         UserError: if ``folder`` is missing, is not a folder, or cannot be listed.
     """
     content = FolderContent([], [])
-    for name in sorted(_walk(folder, recursive)):
-        readable = _suffix(name) in SUFFIXES
+    for name in sorted(_walk(folder, SUFFIXES | also, recursive)):
+        readable = _suffix(name) in SUFFIXES | also
         (content.pictures if readable else content.unreadable).append(Path(name))
     return content
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[str]:
-    """Yield the names of all files that count as pictures or that people call pictures."""
+def _walk(folder: Path, suffixes: frozenset[str], recursive: bool) -> Iterator[str]:
+    """Yield the names of all files with one of these suffixes or that people call pictures."""
 
     # Strings, not paths: making a hundred thousand paths takes longer than listing them.
     def refuse(error: OSError) -> NoReturn:
@@ -112,7 +117,7 @@ def _walk(folder: Path, recursive: bool) -> Iterator[str]:
         folders[:] = below if recursive else []
         for name in files:
             suffix = _suffix(name)
-            known = suffix in SUFFIXES or suffix in UNREADABLE_KIND_OF_SUFFIX
+            known = suffix in suffixes or suffix in UNREADABLE_KIND_OF_SUFFIX
             if known and not name.startswith("."):
                 yield f"{root}{os.sep}{name}"
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin, features
+from PIL import ExifTags, Image, PngImagePlugin, features
 
 from fast_style.errors import UserError
 from fast_style.files import replacing
@@ -197,6 +197,14 @@ def _beside(
 def holds_alpha(path: Path) -> bool:
     """Return whether the format that the suffix of ``path`` names has transparency."""
     return SAVE_FORMATS.get(path.suffix.lower()) not in OPAQUE_FORMATS
+
+
+def exif_with_mark(mark: str) -> Image.Exif:
+    """Return the metadata in which `read_mark` finds a mark."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = "fast-style"
+    exif[ExifTags.Base.ImageID] = mark
+    return exif
 
 
 def _format_to_save(path: Path, size: tuple[int, int]) -> str:

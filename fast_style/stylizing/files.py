@@ -20,6 +20,17 @@ from PIL import Image
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
 from fast_style.files import numbered
+from fast_style.film import (
+    ANIMATIONS,
+    FILM_SUFFIXES,
+    FORMATS,
+    is_film,
+    is_sequence,
+    moves,
+    read_film_mark,
+    read_gif_mark,
+    target_suffix,
+)
 from fast_style.images import (
     HEIF_SUFFIXES,
     SAVE_SUFFIXES,
@@ -49,19 +60,21 @@ FileIdentity = tuple[int, int]  # device and inode, the same for all names of a 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to stylize.
+    """A picture or film to stylize.
 
     Args:
         source: file to read.
         target: file to write.
-        mark: text that tells what ``target`` was made from; `save_picture` writes it.
+        mark: text that tells what ``target`` was made from, and is written into it.
         style: name of the style, for the metadata.
+        moves: whether it is a film or an animation, rather than a picture.
     """
 
     source: Path
     target: Path
     mark: str
     style: str = ""
+    moves: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,9 @@ class Placing:
 
     def suffix_for(self, source: Path) -> str:
         """Return the suffix of a stylized picture: its own, or that of a format like it."""
+        if moves(source):
+            animated = self.suffix in ANIMATIONS and not is_film(source)
+            return self.suffix if self.suffix and animated else target_suffix(source)
         own = source.suffix.lower()
         if self.suffix or own in SAVE_SUFFIXES:
             return self.suffix or source.suffix
@@ -94,16 +110,16 @@ def plan_files(
     settings: str = "",
     placing: Placing = Placing(),
 ) -> list[list[Job]]:
-    """Choose the file that each picture's stylized version goes to, in each style.
+    """Choose the file that each stylized picture and film goes to, in each style.
 
     With a single style, a file keeps the name of its source. With several, or if another file has
     that name, the style's name is added, and then a number if necessary. A file is replaced only if
     it was made from the same source, in the same style and with the same settings.
 
     Args:
-        sources: pictures, and folders that stand for all pictures in them.
+        sources: pictures, films, and folders that stand for all of both in them.
         out: a folder, in which the names of pictures and the trees of folders are kept. For a
-            single picture in one style also a file, which is replaced.
+            single picture or film in one style also a file, which is replaced.
         styles: files of the styles.
         report: told about each source that cannot be used.
         settings: text for everything else that changes what is made from a source.
@@ -116,7 +132,10 @@ def plan_files(
         UserError: if ``out`` is a file and there are several pictures to write, or if its name has
             the suffix of a picture format that cannot be written or is not the one of ``placing``.
     """
-    if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
+    suffixes = SAVE_SUFFIXES | FORMATS.keys()
+    if len(sources) == 1 and moves(sources[0]):
+        suffixes |= ANIMATIONS.keys()
+    if out.suffix.lower() in suffixes and not out.is_dir():
         _check_format(out, placing)
         return [_plan_single_file(sources, out, styles, report, settings)]
     _check_folder(out)
@@ -142,10 +161,17 @@ def _plan_single_file(
         raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
     if len(styles) > 1:
         raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-    job = Job(sources[0], out, _mark(sources[0], styles[0], settings), styles[0].stem)
+    source = sources[0]
+    can_move = is_sequence(out) or out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
+    if is_film(source) and not can_move:
+        raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
+    if is_film(out) and not moves(source):
+        raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
+    mark = _mark(source, styles[0], settings)
+    job = Job(source, out, mark, styles[0].stem, can_move and moves(source))
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
-    if out.exists() and read_mark(out) != job.mark:
+    if out.exists() and _read_mark(out) != job.mark:
         log.warning("%s was there before and is replaced", out)
     return [job]
 
@@ -159,7 +185,7 @@ def is_done(job: Job, made_of: Sequence[Path]) -> bool:
     """
     try:
         changed = max(path.stat().st_mtime_ns for path in (job.source, *made_of))
-        return job.target.stat().st_mtime_ns >= changed and read_mark(job.target) == job.mark
+        return job.target.stat().st_mtime_ns >= changed and _read_mark(job.target) == job.mark
     except OSError:
         return False
 
@@ -174,6 +200,8 @@ def _check_format(out: Path, placing: Placing) -> None:
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
+    if not out.exists() and is_film(out):
+        raise UserError(f"{out} cannot be written in that format: let it end in .mp4 or .mkv")
     if not out.exists() and (nearest := nearest_suffix(out)):
         raise UserError(f"{out} cannot be written in that format: let it end in {nearest}")
 
@@ -198,10 +226,16 @@ def _pair_with_targets(
     return [(path, target.with_suffix(placing.suffix_for(path))) for path, target in pairs]
 
 
+def _read_mark(path: Path) -> str | None:
+    if is_film(path):
+        return read_film_mark(path)
+    return read_gif_mark(path) if path.suffix.lower() == ".gif" else read_mark(path)
+
+
 def _pictures_in(folder: Path, out: Path, report: Report, recursive: bool) -> list[Path]:
     """List a folder without the results of an earlier run, if ``out`` is inside it."""
     try:
-        pictures, unreadable = list_folder(folder, recursive)
+        pictures, unreadable = list_folder(folder, FILM_SUFFIXES, recursive)
         if folder.resolve() in out.resolve().parents:
             pictures = outside(out, pictures)
             if not pictures:
@@ -255,7 +289,7 @@ class _FreeTargets:
     ) -> Job | None:
         """Return a job with the first free candidate, or None if it `refuses` that."""
         target = next(path for path in candidates if self._is_free(path, mark))
-        job = Job(source, target, mark, style)
+        job = Job(source, target, mark, style, moves(source))
         if self.refuses(job):
             return None
         self.taken.add(target)
@@ -276,7 +310,7 @@ class _FreeTargets:
     def _is_free(self, path: Path, mark: str) -> bool:
         # An original is no reason for another name: the user should choose another folder.
         return path not in self.taken and (
-            not path.exists() or self._is_original(path) or read_mark(path) == mark
+            not path.exists() or self._is_original(path) or _read_mark(path) == mark
         )
 
     def _is_original(self, path: Path) -> bool:

@@ -46,6 +46,11 @@ class Mask:
         # Frames of a film and most photos of a folder have one size.
         self._last = self._fit(self._opacity.size)
 
+    @property
+    def identity(self) -> bytes:
+        """What tells the mask from others."""
+        return f"{self._feather} {self._opacity.size}".encode() + self._opacity.tobytes()
+
     def fitted(self, size: tuple[int, int]) -> Image.Image:
         """Return the opacity of each pixel of a photo: mode "L", stretched to its size."""
         last = self._last  # another thread may replace it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
 from PIL import Image
 
 from fast_style.devices import find_device, is_cpu
@@ -99,6 +101,7 @@ class Stylizer:
         if not 0 <= feather < math.inf:
             raise ValueError(f"feather is a number of at least 0, not {feather}")
         found = read_blend(style).at_strength(strength)
+        self._weights = found.weights
         self.name = found.name
         self.strength = strength
         self.device = "cpu" if is_cpu(device) else str(find_device(device))
@@ -114,6 +117,17 @@ class Stylizer:
             strength, preserve_color, None if mask is None else Mask(mask, feather)
         )
         self._stroke = stroke
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what the stylizer paints: weights and options."""
+        finishing = self._finishing
+        digest = hashlib.sha256(f"{self.strength} {finishing.preserve} {self._stroke}".encode())
+        if finishing.mask is not None:
+            digest.update(finishing.mask.identity)
+        for name, weight in sorted(self._weights.items()):
+            digest.update(name.encode() + np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
 
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fast_style.errors import UserError
+from fast_style.film import FILM_SUFFIXES
 from fast_style.images import SAVE_SUFFIXES, scan_folder
 from fast_style.stylizing.files import outside
 
@@ -46,7 +47,7 @@ class Watch:
     """
 
     def __init__(self, folder: Path, out: Path, recursive: bool = True) -> None:
-        if out.suffix.lower() in SAVE_SUFFIXES and not out.is_dir():
+        if out.suffix.lower() in SAVE_SUFFIXES | FILM_SUFFIXES and not out.is_dir():
             raise UserError(f"{out} is a file name, and many pictures may arrive: name a folder")
         if out.resolve() == folder.resolve():
             raise UserError(
@@ -56,7 +57,7 @@ class Watch:
         self._waiting: dict[Path, tuple[Stamp, float]] = {}
         self._found: dict[Path, Stamp] = {}
         self._told: set[Path] = set()
-        self._old = self._stamps(scan_folder(folder, recursive).pictures)
+        self._old = self._stamps(scan_folder(folder, FILM_SUFFIXES, recursive).pictures)
 
     def arrived(self) -> Arrived:
         """Look at the folder.
@@ -64,7 +65,7 @@ class Watch:
         Raises:
             UserError: if it cannot be listed any more.
         """
-        content = scan_folder(self._folder, self._recursive)
+        content = scan_folder(self._folder, FILM_SUFFIXES, self._recursive)
         now, waiting = time.monotonic(), {}
         arrived = Arrived([], [], [path for path in content.unreadable if path not in self._told])
         self._told.update(arrived.unreadable)

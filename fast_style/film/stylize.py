@@ -1,0 +1,101 @@
+"""Stylizing a film, from file to file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fast_style.errors import UserError
+from fast_style.film.animation import is_animation, probe_animation
+from fast_style.film.formats import ANIMATIONS, is_film
+from fast_style.film.making import (
+    MARK,
+    Task,
+    comment_of,
+    make_animation,
+    make_film,
+    make_sequence,
+)
+from fast_style.film.progress import FilmOptions, FilmProgress
+from fast_style.film.reading import Film, probe, require_av
+from fast_style.film.sequence import is_sequence, probe_sequence
+from fast_style.film.smoothing import require_cv2
+
+if TYPE_CHECKING:
+    from fast_style.stylizing.stylizer import Stylizer
+
+AS_IT_IS = FilmOptions()
+
+
+def stylize_film(
+    source: Path,
+    target: Path,
+    stylizer: Stylizer,
+    options: FilmOptions = AS_IT_IS,
+    progress: Callable[[FilmProgress], object] | None = None,
+) -> int:
+    """Stylize a film, an animation or numbered pictures, frame by frame.
+
+    A film keeps the timestamps, sound, subtitles, pixel aspect and colour tags of its source, and
+    a rotation is applied. Until it is whole, its parts are in a folder beside the target, and each
+    part plays.
+
+    Args:
+        source: any film that FFmpeg decodes, of standard dynamic range, an animation, or the
+            pattern of numbered pictures, such as ``shot_%04d.png``.
+        target: its suffix is one of `FORMATS` or `ANIMATIONS`, or it is a pattern. An animation
+            needs memory for all of its frames.
+        stylizer: paints each frame.
+        options: settings of the film.
+        progress: told after each frame that is written, on another thread.
+
+    Returns:
+        The number of frames in the target. With ``options.resume``, a target that was made of the
+        same already is left as it is.
+
+    Raises:
+        UserError: if PyAV is missing, the source cannot be used, the target cannot be written or
+            cannot hold what it should, or parts of another film are in its place. Complete parts
+            stay.
+    """
+    from_pictures = is_sequence(source) or is_animation(source)
+    if not from_pictures or is_film(target):
+        require_av()
+    if options.smooth:
+        require_cv2()
+    film = _probe(source)
+    if target.is_dir():
+        raise UserError(f"{target} is a folder: name a film to write, as {target / 'out.mp4'}")
+    if target == source or (target.exists() and source.exists() and target.samefile(source)):
+        raise UserError(f"{source} would be replaced by its stylized film: name another target")
+    size = _target_size(film, options.size)
+    task = Task(film, target, size, stylizer, options, progress)
+    if is_sequence(target):
+        return make_sequence(task)
+    return make_animation(task) if target.suffix.lower() in ANIMATIONS else make_film(task)
+
+
+def _probe(source: Path) -> Film:
+    if is_sequence(source):
+        return probe_sequence(source)
+    return probe_animation(source) if is_animation(source) else probe(source)
+
+
+def _target_size(film: Film, longer_side: int | None) -> tuple[int, int]:
+    """Scaled sizes are even, as the most common codecs need; a film's own is kept."""
+    if longer_side is None:
+        return film.size
+    scale = longer_side / max(film.size)
+    width, height = (max(2, 2 * round(side * scale / 2)) for side in film.size)
+    return width, height
+
+
+def read_film_mark(path: Path) -> str | None:
+    """Read the mark that `stylize_film` wrote into a film; None without a mark, or without PyAV."""
+    try:
+        require_av()
+    except UserError:
+        return None
+    words = (comment_of(path) or "").split()
+    return words[3] if len(words) == 4 and words[0] == MARK.strip() else None
