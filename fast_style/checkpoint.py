@@ -34,8 +34,8 @@ CHECKSUM = "sha256"  # of the file without this key; the oldest files have none
 DTYPES = ("F16", "F32", "F64")
 
 # Limits for files, so that none makes us allocate absurd amounts of memory.
-MOST_CHANNELS = 4096
-MOST_BLOCKS = 256
+MAX_CHANNELS = 4096
+MAX_BLOCKS = 256
 
 
 @dataclass
@@ -109,7 +109,7 @@ class StyleFile:
         return network.eval()
 
 
-# ---------------------------------------------------------------------------------- writing
+# --- writing ---
 
 
 def save_style(style: TrainedStyle, path: Path) -> None:
@@ -177,7 +177,7 @@ def _header(content: dict[str, Any]) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-# ---------------------------------------------------------------------------------- finding
+# --- finding ---
 
 
 def find_style(style: str | Path) -> Path:
@@ -211,7 +211,7 @@ def shipped_styles() -> list[str]:
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
 
 
-# ---------------------------------------------------------------------------------- reading
+# --- reading ---
 
 
 def load_style(style: str | Path) -> TrainedStyle:
@@ -296,9 +296,9 @@ def _network_config(given: Any, path: Path) -> dict[str, Any]:
         if given.get("bottleneck") is not None:  # most files lack it
             config["bottleneck"] = int(given["bottleneck"])
             channels.append(config["bottleneck"])
-        if len(widths) != 3 or not 0 <= blocks <= MOST_BLOCKS:
+        if len(widths) != 3 or not 0 <= blocks <= MAX_BLOCKS:
             raise ValueError(given)
-        if not all(0 < number <= MOST_CHANNELS for number in channels):
+        if not all(0 < number <= MAX_CHANNELS for number in channels):
             raise ValueError(given)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UserError(

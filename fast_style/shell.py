@@ -34,7 +34,7 @@ def _escape_byte(byte: int) -> str:
 def readable(text: str) -> str:
     r"""Escape what cannot be printed, so that any terminal, log and file takes the text.
 
-    Newlines are escaped too: whoever joins sentences by lines joins them afterwards.
+    Newlines are escaped too, so join sentences into lines afterwards.
 
     >>> print(readable("new\nline"))
     new\nline

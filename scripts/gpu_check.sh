@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measure on one GPU, in at most eight minutes, what this project aims at: speed and memory of training
+# Measure the goals of this project on one GPU, in at most eight minutes: speed and memory of training
 # and stylizing, the loss that training reaches, and correct results from files, sizes, bands, resumed
-# runs and CUDA graphs. OUT/table.md has each goal, what was measured, and whether the goal is met. The
+# runs and CUDA graphs. OUT/table.md has each goal, the measured figure, and whether the goal is met. The
 # exit code is 1 if a goal is missed or a part failed.
 #
 #   uv run scripts/gpu_check.sh OUT [PHOTOS]

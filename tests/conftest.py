@@ -1,4 +1,4 @@
-"""What several test files need: loss network weights, photos and configurations."""
+"""Fixtures that several test files share: loss network weights, photos and configurations."""
 
 import os
 
@@ -6,7 +6,7 @@ import torch
 
 import fast_style  # noqa: F401  # ahead of PyTorch, which reads what it sets
 
-# Without a GPU, Triton's interpreter runs the kernels, if Triton is told before it is imported.
+# Without a GPU, Triton's interpreter runs the kernels. Triton reads this when it is imported.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
@@ -43,8 +43,8 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
-# TensorBoard imports absl, which writes to the stderr that it finds then, and closes it when Hydra
-# sets up logging and stderr is another by now: that would be the file that pytest captures with.
+# TensorBoard imports absl, whose log handler keeps the stderr of that moment. When Hydra sets up
+# logging, absl closes a stderr that is not the present one, which would be pytest's capture file.
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
@@ -55,7 +55,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def torchvision_features(network: str) -> nn.Sequential:
     """The convolutions of torchvision's model, with random weights that keep signals alive."""
-    with torch.device("meta"):  # the fully connected part is gigabytes that nobody looks at
+    with torch.device("meta"):  # the fully connected layers would take gigabytes
         features = getattr(models, network)(weights=None).features.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for module in features:
@@ -184,8 +184,7 @@ def compose() -> Callable[..., DictConfig]:
 
 
 class Dispatched(TorchDispatchMode):
-    """Notes what a device is told to do: `launches`, by operation, without views and without asking
-    for memory; and `moves`, the operations from one device to another."""
+    """Records operations: ``launches`` of work on the device, and ``moves`` between devices."""
 
     def __init__(self) -> None:
         super().__init__()

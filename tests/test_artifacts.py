@@ -54,7 +54,7 @@ def photos() -> Tensor:
     return torch.stack(squares)
 
 
-# Spots
+# --- spots ---
 
 
 @pytest.mark.parametrize("scale", [1.5, 2.0, 3.0, 4.5, 6.0])
@@ -120,7 +120,7 @@ def test_dots_show_on_real_pictures(photos: Tensor) -> None:
     assert (after[flat] > 10).all()  # of 10,000 / 24**2 = 17
 
 
-# Checkerboard
+# --- checkerboard ---
 
 
 @pytest.mark.parametrize("step", [(1, 0), (0, 1), (1, 1), (1, 3), (2, 0), (2, 2), (1, 2)])
@@ -165,7 +165,7 @@ def test_a_grid_shows_on_real_pictures(photos: Tensor) -> None:
     )
 
 
-# Border
+# --- border ---
 
 
 def framed(pictures: Tensor, width: int, change: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def test_shipped_styles_paint_to_the_edge(style: str, photos: Tensor) -> None:
     assert found["colour_3"] < 8  # the pale frame above adds more
 
 
-# Change
+# --- change ---
 
 
 def test_nothing_changed() -> None:

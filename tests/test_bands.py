@@ -295,10 +295,10 @@ def test_a_picture_of_more_values_than_cuda_counts_goes_in_bands(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     picture = noise(60, 40)
-    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_VALUES", 4 * (60 + 26) * (40 + 26))
+    monkeypatch.setattr("fast_style.stylizing.onepass.MAX_VALUES", 4 * (60 + 26) * (40 + 26))
     stylizer_as_on_a_gpu(picture)
     assert not caplog.records
-    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_VALUES", 4 * (60 + 26) * (40 + 26) - 1)
+    monkeypatch.setattr("fast_style.stylizing.onepass.MAX_VALUES", 4 * (60 + 26) * (40 + 26) - 1)
     stylized = stylizer_as_on_a_gpu(picture)
     assert psnr(stylized, to_tensor(stylizer(picture)).unsqueeze(0)) > 40
     assert "done in bands" in caplog.text

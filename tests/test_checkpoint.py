@@ -107,7 +107,7 @@ def test_loaded_networks_can_be_trained_on(saved: Path) -> None:
     assert all(p.grad is not None for p in network.parameters())
 
 
-# ---------------------------------------------------------------------------------- writing
+# --- writing ---
 
 
 def transposed(x: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def test_a_file_may_be_read_by_whom_the_umask_allows(style: TrainedStyle, tmp_pa
     assert (tmp_path / "wave.safetensors").stat().st_mode & 0o777 == 0o644
 
 
-# ---------------------------------------------------------------------------------- finding
+# --- finding ---
 
 
 def test_an_unknown_name_lists_the_shipped_styles() -> None:
@@ -247,7 +247,7 @@ def test_names_that_are_nothing(name: str, tmp_path: Path, monkeypatch: pytest.M
         load_style(name)
 
 
-# -------------------------------------------------------------------- files that are no styles
+# --- files that are no styles ---
 
 
 @pytest.mark.parametrize(

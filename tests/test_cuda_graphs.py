@@ -106,7 +106,7 @@ def test_results_are_the_callers(recorder: EmulatedRecorder) -> None:
 
 
 def test_the_shape_used_longest_ago_goes(recorder: EmulatedRecorder) -> None:
-    cache = GraphCache(recorder, most=2)
+    cache = GraphCache(recorder, max_graphs=2)
 
     def call(count: int) -> int:
         """The number of records so far."""
@@ -230,7 +230,7 @@ def test_what_cannot_be_recorded_is_said_and_stylized(
 def test_large_pictures_have_no_graph(
     style: Path, recorder: EmulatedRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fast_style.stylizing.onepass.MOST_PIXELS_IN_GRAPH", 40 * 32)
+    monkeypatch.setattr("fast_style.stylizing.onepass.MAX_PIXELS_IN_GRAPH", 40 * 32)
     stylizer = by_graphs(style, recorder)
     smaller, larger = pictures((40, 32), (40, 33))
     for _ in range(3):

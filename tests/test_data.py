@@ -31,7 +31,7 @@ def batches(data: ContentData) -> Iterator[Tensor]:
 
 
 def ramps(folder: Path, width: int = 256, height: int = 192) -> Path:
-    """A photo whose red tells the column and whose green tells the row."""
+    """A photo whose red is its column and whose green is its row."""
     folder.mkdir()
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[..., 0] = np.arange(width)
@@ -52,7 +52,7 @@ def box(crop: Tensor) -> tuple[float, float, float, float, bool]:
     return float(left), float(top), float(abs(across) * n), float(down * n), bool(across < 0)
 
 
-# -------------------------------------------------------------------------------- the order
+# --- the order ---
 
 
 def test_sampler_covers_every_photo_once_an_epoch() -> None:
@@ -144,7 +144,7 @@ def test_dead_leaves_are_never_the_same() -> None:
     assert not torch.equal(DeadLeaves(32, seed=1)[0, 0][0], pictures[0])
 
 
-# -------------------------------------------------------------------------------- the crops
+# --- the crops ---
 
 
 def test_crops_lie_inside_and_vary(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_large_jpegs_are_decoded_small_and_cropped_alike(tmp_path: Path) -> None
         assert (crops[0] - crops[1]).abs().float().mean() < 4
 
 
-# ------------------------------------------------------------------- the folder and its files
+# --- the folder and its files ---
 
 
 def test_nested_folders_and_every_mode(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_folders_that_are_none(tmp_path: Path, name: str) -> None:
         ContentData(None, val_dir=str(tmp_path / name))
 
 
-# ---------------------------------------------------------------------- validation, resuming
+# --- validation, resuming ---
 
 
 def test_validation_shows_centre_squares(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_bundled_photos_are_the_default_to_look_at() -> None:
     assert squares.float().std() > 20
 
 
-# ------------------------------------------------------------------- data sets of one's own
+# --- data sets of one's own ---
 
 OWN_DATA = """
 import numpy as np

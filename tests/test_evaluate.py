@@ -313,7 +313,7 @@ def test_paintings_of_shipped_styles_are_found_in_the_package() -> None:
         assert (PAINTINGS / image).is_file()
 
 
-# The command line
+# --- the command line ---
 
 
 def run(*arguments: str | int | Path) -> Result:

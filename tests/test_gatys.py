@@ -70,7 +70,7 @@ def optimized(settings: Settings, on_progress: OnProgress, start: str = "photo")
     )
 
 
-# The optimisation
+# --- the optimisation ---
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -181,7 +181,7 @@ def test_any_memory_format(photo: Tensor, loss: PerceptualLoss) -> None:
     assert torch.allclose(picture, optimize(photo, loss, photo, "lbfgs", 4), atol=1e-4)
 
 
-# Coarse to fine
+# --- coarse to fine ---
 
 
 def test_sides_grow_by_the_square_root_of_two() -> None:
@@ -257,7 +257,7 @@ def test_the_size_of_the_painting_matters() -> None:
     assert style_at_start(None) != pytest.approx(style_at_start(100), rel=1e-3)
 
 
-# The command line
+# --- the command line ---
 
 
 def run(*arguments: str | Path) -> Result:

@@ -423,8 +423,8 @@ def test_what_cannot_be_is_refused(wrong: Callable[[Tensor, Tensor], Tensor], me
         wrong(torch.zeros(2, 4, 5, 5), torch.zeros(4))
 
 
-# Triton compiles for a GPU that is not there, if it is told which one. Here each launch compiles
-# instead, with the same arguments.
+# Triton can compile for a GPU that this machine lacks. Here each launch compiles instead, with the
+# same arguments.
 COMPILE = """
 import sys, tempfile, subprocess, re
 import torch

@@ -46,7 +46,7 @@ def squared(values: NDArray[np.float64]) -> float:
     return sum(float(value) ** 2 for value in values.ravel())
 
 
-# ----------------------------------------------------------------------------- Gram matrices
+# --- Gram matrices ---
 
 
 def test_gram_matrix_is_johnsons_equation_3() -> None:
@@ -124,7 +124,7 @@ def test_losses_under_autocast_are_float32() -> None:
         torch.testing.assert_close(loss, expected)
 
 
-# ------------------------------------------------------------------------------ content loss
+# --- content loss ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -164,7 +164,7 @@ def test_relative_content_loss_of_a_black_photo_is_finite() -> None:
     assert content_loss(black, black) == 0
 
 
-# -------------------------------------------------------------------------------- style loss
+# --- style loss ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -209,7 +209,7 @@ def test_relative_style_loss_does_not_care_for_the_scale_of_features() -> None:
     torch.testing.assert_close(scaled, loss)
 
 
-# --------------------------------------------------------------------------- total variation
+# --- total variation ---
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -244,7 +244,7 @@ def test_total_variation_by_hand() -> None:
     assert float(total_variation(torch.full((2, 3, 5, 5), 0.3))) == 0
 
 
-# --------------------------------------------------------------------------- perceptual loss
+# --- perceptual loss ---
 
 MakeLoss = Callable[..., PerceptualLoss]
 
@@ -425,7 +425,7 @@ def test_a_batch_is_the_mean_of_its_pictures(
 
 
 def test_a_flat_photo_weighs_no_more_than_it_holds() -> None:
-    # Beside features of 1, features of 0.01 that are off by as much change next to nothing.
+    # Errors of 0.01 in features of 0.01 count little beside features of 1.
     target = torch.stack([torch.ones(2, 4, 4), torch.full((2, 4, 4), 0.01)])
     assert float(content_loss(target * 2, target)) == pytest.approx(1.0, rel=1e-5)
     assert float(content_loss(target + 0.01, target)) == pytest.approx(2e-4, rel=1e-3)
@@ -453,8 +453,8 @@ def test_gradient_equals_finite_differences(
     photos = random(1, 3, 16, 18, seed=1).double()
     stylized = random(1, 3, 16, 18).double().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(stylized, photos)["total"], stylized)
-    # Gram matrices are float32 whatever comes in: along the gradient itself and along random signs
-    # in its place, a step is felt far above that.
+    # Steps along the gradient, and along a random half of its components, change the loss far more
+    # than the rounding of Gram matrices, which are always float32.
     signs = torch.rand(stylized.shape, generator=torch.Generator().manual_seed(3)).round()
     for direction in (gradient / gradient.norm(), gradient * signs / (gradient * signs).norm()):
         step = 1e-3 * direction

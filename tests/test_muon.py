@@ -50,7 +50,7 @@ def test_momentum_remembers_earlier_gradients() -> None:
     before = kernel.detach().clone()
     kernel.grad = second
     optimizer.step()
-    # Nesterov's: 0.1 of the gradient at hand and 0.9 of the average that holds it already.
+    # Nesterov's momentum: 0.1 of the gradient, and 0.9 of the average that includes it.
     average = 0.9 * (0.1 * first) + 0.1 * second
     direction = (0.1 * second + 0.9 * average).flatten(1)
     expected = orthogonalized(direction[None])[0]

@@ -1,4 +1,4 @@
-"""Resuming a run: what it takes over, what may change, and what is refused."""
+"""Resuming a run: which settings it keeps, which may change, and which are refused."""
 
 import re
 import shutil

@@ -106,7 +106,7 @@ def test_pictures_that_go_in_are_not_changed() -> None:
     assert [picture.tobytes() for picture in (painting, photo, stylized)] == before
 
 
-# A photo in many styles
+# --- a photo in many styles ---
 
 
 def test_a_grid_goes_row_by_row_and_leaves_places_empty() -> None:

@@ -93,7 +93,7 @@ def weights(path: Path) -> dict[str, Tensor]:
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-# ------------------------------------------------------------------------- what a run writes
+# --- what a run writes ---
 
 
 def test_a_run_leaves_a_network_that_works_alone(finished: TrainingResult) -> None:
@@ -222,7 +222,7 @@ def test_a_run_by_the_clock_ends(run: Run, tmp_path: Path) -> None:
     assert load_style(result.network).losses["step"] == result.steps
 
 
-# ------------------------------------------------------------------------ repeating, resuming
+# --- repeating, resuming ---
 
 
 def test_the_same_seed_gives_the_same_file(
@@ -355,7 +355,7 @@ def test_init_of_another_shape(run: Run, tmp_path: Path) -> None:
         run(tmp_path / "run", f"init={path}")
 
 
-# --------------------------------------------------------------------------- the command line
+# --- the command line ---
 
 
 @pytest.fixture
@@ -487,7 +487,7 @@ def test_one_run_for_each_of_several_paintings(
     assert found == ["a", "a", "b", "b", "stained-glass", "stained-glass"]
 
 
-# ------------------------------------------------------------------ processes of their own
+# --- processes of their own ---
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:

@@ -267,7 +267,7 @@ def test_residual_blocks_can_be_left_out() -> None:
     assert network(pictures(1, 17, 19)).shape == (1, 3, 17, 19)
 
 
-# -------------------------------------------------------------------- the strength of the style
+# --- the strength of the style ---
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def _check_sweep(overrides: Sequence[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     own = [o for o in parsed if not str(o.key_or_group).startswith("hydra")]
     if any(override.is_sweep_override() and not override.is_choice_sweep() for override in own):
-        return  # only another sweeper knows these; each run is checked when it starts
+        return  # another sweeper expands these; each run is checked when it starts
     jobs = BasicSweeper.split_arguments(own, None)[0]
     for job in jobs:
         cfg = compose_config(job)

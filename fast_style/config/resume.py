@@ -116,8 +116,8 @@ def stored_config(ckpt_path: str, overrides: Iterable[str]) -> dict[str, Any] | 
     for part, target in targets(config):
         if target not in own_classes() and f"{part}._target_={target}" not in given:
             raise UserError(
-                f"ckpt_path={ckpt_path} asks for the class {target}, which may run anything: if "
-                f"you trust it, say so with {part}._target_={target}"
+                f"ckpt_path={ckpt_path} names the class {target}, which may run anything: if "
+                f"you trust it, add {part}._target_={target}"
             )
     return {key: value for key, value in config.items() if key not in _NOT_STORED}
 

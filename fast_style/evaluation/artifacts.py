@@ -213,7 +213,7 @@ def border(stylized: Tensor) -> dict[str, Tensor]:
 def change(stylized: Tensor, again: Tensor) -> Tensor:
     """Measure how much pictures changed, relative to their own contrast.
 
-    Film flickers where a network reacts to what nobody sees. ``again`` is therefore stylized from
+    Film flickers where a network reacts to what no eye sees. ``again`` is therefore stylized from
     the photo moved by a pixel (`shift`), with the noise of a sensor (`add_noise`), or saved as JPEG
     (`recompress`). The outer 16 px are left to `border`. Division by the contrast keeps a grey
     picture from being the most stable of all.
@@ -241,6 +241,12 @@ def shift(pictures: Tensor) -> Tensor:
 
     They become one pixel smaller, so nothing is invented at the edge, and photos and stylized
     pictures move alike.
+
+    Args:
+        pictures: ``(N, 3, H, W)``.
+
+    Returns:
+        ``(N, 3, H - 1, W - 1)``.
     """
     return pictures[..., 1:, 1:]
 

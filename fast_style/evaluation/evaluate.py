@@ -136,7 +136,7 @@ def evaluate(plan: Plan, out: Path, on_progress: OnProgress = lambda progress: N
     return evaluation
 
 
-# Before anything is measured
+# --- before anything is measured ---
 
 
 def _check_sizes(plan: Plan) -> None:
@@ -238,7 +238,7 @@ class _Meter:
         self.on_progress(Progress(self.done / self.total, doing))
 
 
-# Losses and artifacts
+# --- losses and artifacts ---
 
 
 def _measure_checkpoint(
@@ -274,7 +274,7 @@ def measure_picture(objective: Objective, stylized: Tensor, photo: Tensor) -> Pi
 
     Args:
         objective: painting and loss.
-        stylized: a stylized photo, whoever made it, ``(1, 3, H, W)`` in [0, 1], on the device of
+        stylized: a stylized photo of any origin, ``(1, 3, H, W)`` in [0, 1], on the device of
             the loss.
         photo: the photo itself, of the same shape.
     """
@@ -312,7 +312,7 @@ def _numbers(values: dict[str, Tensor]) -> Figures:
     return {name: None if value.isnan() else value.item() for name, value in values.items()}
 
 
-# The reference
+# --- the reference ---
 
 
 def _run_reference(

@@ -21,7 +21,7 @@ from fast_style.evaluation import artifacts
 from fast_style.images import open_picture, resize_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 
-MOST_STYLE_SIZE = 10_000  # px; a file with more is broken
+MAX_STYLE_SIZE = 10_000  # px; a file with more is broken
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def _style_size(trained: StyleFile, path: Path) -> int:
         raise UserError(
             f"{path} does not say at which size its style was measured: train it again"
         ) from error
-    if not artifacts.BLOCK <= size <= MOST_STYLE_SIZE:
+    if not artifacts.BLOCK <= size <= MAX_STYLE_SIZE:
         raise UserError(
             f"{path} measured its style at {size} px, and evaluation needs {artifacts.BLOCK} to "
-            f"{MOST_STYLE_SIZE} px"
+            f"{MAX_STYLE_SIZE} px"
         )
     return size
 

@@ -58,7 +58,7 @@ EXPLANATIONS: dict[str, list[str]] = {
     ],
     "Change": [
         "How much a picture changes, as a share of its own contrast, when the photo changes in a "
-        "way that nobody sees: 0 is no change, 1.4 another picture. A network with large figures "
+        "way that no eye sees: 0 is no change, 1.4 another picture. A network with large figures "
         "flickers on film. The photo is moved by one pixel (shift), gets the noise of a sensor "
         "(noise), or is saved as JPEG (JPEG).",
     ],

@@ -22,7 +22,7 @@ EVEN = 2.2
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the numbers in a picture mean where no ICC profile says so.
+    """The meaning of the numbers in a picture without an ICC profile.
 
     Args:
         chromaticities: CIE x and y of white, red, green and blue.

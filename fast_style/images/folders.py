@@ -19,7 +19,7 @@ from fast_style.images.kinds import (
 
 log = logging.getLogger(__name__)
 
-NAMED_AT_MOST = 10  # files in one sentence
+MAX_NAMED = 10  # files in one sentence
 
 
 class FolderContent(NamedTuple):
@@ -124,7 +124,7 @@ def _listing_refusal(folder: Path, error: OSError) -> str:
 
 
 def _named(paths: Sequence[Path], folder: Path) -> str:
-    names = [str(path.relative_to(folder)) for path in paths[:NAMED_AT_MOST]]
-    if len(paths) > NAMED_AT_MOST:
-        names.append(f"{len(paths) - NAMED_AT_MOST} more")
+    names = [str(path.relative_to(folder)) for path in paths[:MAX_NAMED]]
+    if len(paths) > MAX_NAMED:
+        names.append(f"{len(paths) - MAX_NAMED} more")
     return ", ".join(names)

@@ -159,6 +159,10 @@ def over_layers(losses: Sequence[Tensor], normalization: Normalization) -> Tenso
 
     ``relative`` and ``gatys`` average them (Gatys et al. have w_l = 1/5 for their five layers),
     ``johnson`` sums them (section 3.2).
+
+    Args:
+        losses: a scalar for each layer, one or more.
+        normalization: see this module.
     """
     stacked = torch.stack(list(losses))
     return stacked.sum() if normalization == "johnson" else stacked.mean()

@@ -24,16 +24,16 @@ from fast_style.losses.functional import (
 )
 from fast_style.networks.vgg import VGGFeatures
 
-LEAST_SHRUNK = 16  # px a side; VGG's fifth block then still has one
+MIN_SHRUNK_SIDE = 16  # px a side; VGG's fifth block then still has one
 
 
 class EncodedImages:
-    """Images and their VGG features, which are computed once however many terms ask for them.
+    """Images and their VGG features, which are computed once for all terms.
 
     Args:
         images: ``(N, 3, H, W)`` RGB in [0, 1].
         vgg: the loss network.
-        layers: every layer that a term will ask for, as ``relu4_2``.
+        layers: every layer that a term uses, as ``relu4_2``.
     """
 
     def __init__(self, images: Tensor, vgg: VGGFeatures, layers: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ class EncodedImages:
         if scale == 1:
             return self.images
         height, width = self.images.shape[-2:]
-        if min(height, width) < LEAST_SHRUNK * scale:
+        if min(height, width) < MIN_SHRUNK_SIDE * scale:
             raise UserError(
                 f"a picture of {width} x {height} px is too small to be shrunk by {scale} for its "
                 "style: take larger ones, or leave the scale out of loss.style_scales"
@@ -97,7 +97,7 @@ class LossTerm(nn.Module):
         """Keep what the loss needs of the style image, ``(1, 3, H, W)``. By default nothing."""
 
     def target_layers(self, strength: float | Tensor) -> Sequence[str]:
-        """Return the layers that `target` asks for. By default all of the term's layers."""
+        """Return the layers that `target` uses. By default all of the term's layers."""
         return self.layers
 
     def target(self, content: EncodedImages, strength: float | Tensor) -> Any:
@@ -144,7 +144,12 @@ class PairTerm(nn.Module):
 
 
 class ContentLoss(LossTerm):
-    """Keeps the features of the content images, see `content_loss`."""
+    """Keeps the features of the content images, see `content_loss`.
+
+    Args:
+        layers, weight: see `LossTerm`.
+        normalization: see `fast_style.losses.functional`.
+    """
 
     def __init__(
         self, layers: Sequence[str], weight: float = 1.0, normalization: Normalization = "relative"
@@ -235,7 +240,12 @@ class StyleLoss(LossTerm):
 
 
 class TotalVariation(LossTerm):
-    """Smooths stylized images, see `total_variation`."""
+    """Smooths stylized images, see `total_variation`.
+
+    Args:
+        weight: see `LossTerm`.
+        normalization: see `fast_style.losses.functional`.
+    """
 
     def __init__(self, weight: float = 1.0, normalization: Normalization = "relative") -> None:
         super().__init__(weight)
@@ -246,7 +256,7 @@ class TotalVariation(LossTerm):
 
 
 class StabilityLoss(PairTerm):
-    """Keeps a network steady under noise and moves, see `stability_loss`."""
+    """Keeps stylizations alike under noise and moves, see `stability_loss`."""
 
     def forward(self, stylized: Tensor, again: Tensor) -> Tensor:
         return stability_loss(stylized, again)

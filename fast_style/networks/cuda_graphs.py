@@ -164,11 +164,11 @@ class GraphCache:
 
     Args:
         recorder: records the functions.
-        most: number of graphs to keep. The least recently used one goes first.
+        max_graphs: number of graphs to keep, at least 1. The least recently used one goes first.
     """
 
-    def __init__(self, recorder: Recorder, most: int = 4) -> None:
-        self.most = most
+    def __init__(self, recorder: Recorder, max_graphs: int = 4) -> None:
+        self.max_graphs = max_graphs
         self._recorder = recorder
         self._kept: dict[Hashable, Graphed[Tensor]] = {}
         self._lock = threading.Lock()
@@ -179,7 +179,7 @@ class GraphCache:
         key = (body, *((x.shape, x.dtype) for x in inputs))
         with self._lock:
             graphed = self._kept.pop(key, None) or Graphed(body, self._recorder, warmups=1)
-            while len(self._kept) >= self.most:
+            while len(self._kept) >= self.max_graphs:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = graphed
             return self._recorder.aside(lambda: graphed(*inputs).clone())

@@ -26,7 +26,7 @@ class ReflectedConv(nn.Conv2d):
         return F.conv2d(x, self.kernel_for(x.shape[1]), stride=self.stride)
 
     def kernel_for(self, channels: int) -> Tensor:
-        """The kernel for inputs of more channels, with zeros for those beyond its own."""
+        """The kernel ``(outputs, channels, side, side)``: zeros for channels beyond its own."""
         more = channels - self.in_channels
         return F.pad(self.weight, (0, 0, 0, 0, 0, more)) if more else self.weight
 
@@ -51,7 +51,7 @@ class UpsampledConv(nn.Conv2d):
         self.derived = self.transposed_kernel().contiguous(memory_format=torch.channels_last)
 
     def transposed_kernel(self) -> Tensor:
-        """The 4 x 4 kernel of the transposed convolution, which has a stride of 2."""
+        """The kernel ``(inputs, outputs, 4, 4)`` of the transposed convolution of stride 2."""
         # Transposed convolution flips its kernel, hence the flip. Each of the 4 x 4 taps is the sum
         # of the 3 x 3 kernel's taps that fall on it in the four positions of the doubled pixel.
         weight = self.weight.transpose(0, 1).flip(2, 3)
@@ -89,8 +89,12 @@ class ToRGB(nn.Conv2d):
         return self.squares(even, kernels, bias)[..., :height, :width]
 
     def square_kernels(self) -> tuple[Tensor, Tensor | None]:
-        """Kernels and bias of the wider convolution: four per output, one for each pixel of the
-        2 x 2 square."""
+        """Kernels and bias of the wider convolution, four per output: one for each pixel of the
+        2 x 2 square.
+
+        Returns:
+            ``(4 outputs, inputs, side + 1, side + 1)``, and ``(4 outputs,)`` or None.
+        """
         size = self.weight.shape[-1] + 1
         moved = F.pad(self.weight, (1, 1, 1, 1)).unfold(2, size, 1).unfold(3, size, 1).flip(2, 3)
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
@@ -98,7 +102,15 @@ class ToRGB(nn.Conv2d):
 
     @staticmethod
     def squares(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve by `square_kernels`. The numbers of output rows and columns must be even."""
+        """Convolve by `square_kernels`.
+
+        Args:
+            x: ``(N, inputs, H + 2 margin, W + 2 margin)`` with even H and W.
+            kernels, bias: from `square_kernels`.
+
+        Returns:
+            ``(N, outputs, H, W)``.
+        """
         return F.pixel_shuffle(F.conv2d(x, kernels, bias, stride=2), 2)
 
 

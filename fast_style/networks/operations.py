@@ -106,7 +106,7 @@ class _Padding(torch.autograd.Function):
         ctx.margin, ctx.skipped = margin, skipped
         if x.is_cuda:
             return mirrored(x, margin, skipped)
-        # PyTorch's padding keeps the memory format here, and exporters know it.
+        # Here PyTorch's padding keeps the memory format, and exporters support it.
         return F.pad(x, (margin,) * 4, mode="reflect" if skipped else "replicate")
 
     @staticmethod

@@ -176,7 +176,7 @@ def _select(
                 hint = " (the bundled VGG16 ends at relu4_3)" if source == "bundled" else ""
                 raise UserError(
                     f"VGG weights '{source}' lack tensor '{key}', needed for {name}{hint}: "
-                    "give torchvision's file for this network, or ask for fewer layers"
+                    "give torchvision's file for this network, or name fewer layers"
                 )
             if not isinstance(found[key], Tensor) or tuple(found[key].shape) != shape:
                 got = tuple(getattr(found[key], "shape", ()))

@@ -16,9 +16,9 @@ from fast_style.images import resize_picture, to_picture, to_tensor
 from fast_style.losses import PerceptualLoss
 from fast_style.optimize.gatys import Evaluation, Optimizer, optimize
 
-COARSEST = 128  # px, the least longer side of the first size
-LEAST_COARSE = 64  # px, the least shorter side of either image at any size but the last
-LEAST_SIDE = 16  # px; VGG's fourth block sees nothing in a smaller picture
+COARSEST_SIDE = 128  # px, the least longer side of the first size
+MIN_COARSE_SIDE = 64  # px, the least shorter side of either image at any size but the last
+MIN_SIDE = 16  # px; VGG's fourth block sees nothing in a smaller picture
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def sides(size: int) -> list[int]:
     >>> sides(512)
     [128, 181, 256, 362, 512]
     """
-    steps = max(0, math.floor(2 * math.log2(size / COARSEST) + 1e-9))
+    steps = max(0, math.floor(2 * math.log2(size / COARSEST_SIDE) + 1e-9))
     return [round(size / 2 ** (step / 2)) for step in range(steps, -1, -1)]
 
 
@@ -171,7 +171,7 @@ def _usable_sides(content: Image.Image, style: Image.Image, size: int, ratio: fl
         side
         for side in sides(size)
         if side == size
-        or min(shorter_side(content, side), shorter_side(style, side * ratio)) >= LEAST_COARSE
+        or min(shorter_side(content, side), shorter_side(style, side * ratio)) >= MIN_COARSE_SIDE
     ]
 
 
@@ -195,8 +195,8 @@ def shorter_side(picture: Image.Image, longer: float) -> float:
 
 
 def _check_side(name: str, picture: Image.Image, longer: int) -> None:
-    if shorter_side(picture, longer) < LEAST_SIDE:
+    if shorter_side(picture, longer) < MIN_SIDE:
         raise UserError(
             f"{name} is too narrow: at a longer side of {longer} px, its shorter side is below "
-            f"{LEAST_SIDE} px; choose a larger size, or crop it"
+            f"{MIN_SIDE} px; choose a larger size, or crop it"
         )

@@ -86,6 +86,16 @@ def with_columns(
     """A band with mirrored columns on its left and right, below rows that already have them.
 
     On CUDA, PyTorch's own paddings copy everything out of channels_last and back.
+
+    Args:
+        band: ``(1, C, rows, width)``.
+        before: columns on the left.
+        behind: columns on the right.
+        skipped: 1 leaves the edge's own column out of the mirror, 0 repeats it.
+        above: ``(1, C, kept, before + width + behind)``, or None.
+
+    Returns:
+        ``(1, C, kept + rows, before + width + behind)`` in channels_last.
     """
     _, channels, height, width = band.shape
     kept = 0 if above is None else above.shape[2]

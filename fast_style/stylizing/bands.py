@@ -43,11 +43,13 @@ from fast_style.stylizing.band_layers import (
     write,
 )
 
-# Values in a band of the widest layer. A CPU is fast while they fit into its cache; a GPU wants
-# more at once. In a very wide picture that would be a row or two, and the rows that windows share
-# would cost more than the cache saves.
+# Values in a band of the widest layer. A CPU is fast while they fit into its cache; a GPU is fast
+# with more at once.
 BAND_VALUES = {"cpu": 2**20, "cuda": 2**26, "mps": 2**24}
-LEAST_ROWS = 8
+
+# In a very wide picture, so few values would be a row or two, and computing with the rows that
+# windows share would cost more time than the cache saves.
+MIN_ROWS = 8
 
 
 def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch.dtype) -> int:
@@ -242,7 +244,7 @@ class _Painting:
         walks = encoder * (encoder + 1) // 2 + decoder * (decoder + 1) // 2
         return walks + sum(map(len, self.plan.residuals)) + decoder + 1
 
-    # ------------------------------------------------------------------------------ layers
+    # --- layers ---
 
     def _convolution(self, layer: Layer, inputs: int | None = None) -> BandConvolution:
         return convolution_in_bands(self.network, layer, self.device, self.dtype, inputs)
@@ -273,7 +275,7 @@ class _Painting:
         shape = (1, *_kept_shape(self.network, *self.picture.size))
         return empty_layer(shape, self.device, self.kept_in, self.scratch)
 
-    # ------------------------------------------------------------------------------ the photo
+    # --- the photo ---
 
     @property
     def _photo_channels(self) -> int:
@@ -296,7 +298,7 @@ class _Painting:
 
     def _fast_rows(self) -> int:
         values_in_row = self.plan.encoder[0].outputs * (self.picture.width + 2 * MARGIN)
-        rows = max(LEAST_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
+        rows = max(MIN_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
         if self.device.type == "cuda":
             rows -= rows % self.plan.stride  # so that strides leave bands of one size
         return rows

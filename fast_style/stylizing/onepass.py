@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 # Values in the first layer, reached at 67 megapixels. Some of PyTorch's GPU kernels count no
 # further.
-MOST_VALUES = 2**31 - 1
+MAX_VALUES = 2**31 - 1
 
 # Pixels of pictures that get a graph. On larger ones the GPU works longer than the process takes to
 # launch it, and a graph would hold gigabytes.
-MOST_PIXELS_IN_GRAPH = 2**23
+MAX_PIXELS_IN_GRAPH = 2**23
 
 
 class OnePass:
@@ -114,14 +114,14 @@ class TorchEngine:
 
     def _countable(self, count: int, width: int, height: int) -> bool:
         padded = (width + 2 * (MARGIN + 1)) * (height + 2 * (MARGIN + 1))
-        return count * self.one_pass.network.widths[0] * padded <= MOST_VALUES
+        return count * self.one_pass.network.widths[0] * padded <= MAX_VALUES
 
     def _run(self, paint: Callable[[Tensor], Tensor], given: Tensor) -> Tensor | None:
         """Paint by a graph or, where that fails, kernel by kernel; None if memory is too short."""
         graphs, pixels = self.graphs, given.numel() // 3
         # Not inference_mode: callers could neither change its tensors nor learn from them.
         with torch.no_grad():
-            if graphs is not None and pixels <= MOST_PIXELS_IN_GRAPH:
+            if graphs is not None and pixels <= MAX_PIXELS_IN_GRAPH:
                 try:
                     return graphs(paint, given)
                 except torch.OutOfMemoryError:

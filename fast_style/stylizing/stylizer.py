@@ -37,8 +37,7 @@ TOLERANCE = 1e-3
 class Stylizer:
     """Stylizes in one forward pass or, where memory is short for that, in bands of rows.
 
-    Before the network sees a picture, it gets a grain that nobody notices; see
-    `fast_style.images.grain`.
+    A grain that no eye notices is added to each picture first; see `fast_style.images.grain`.
 
     Args:
         style: name of a shipped style, or path of a ``.safetensors`` file, or several with their
@@ -199,7 +198,7 @@ class Stylizer:
 
 
 def _check_tensors(given: Tensor) -> None:
-    torch = sys.modules.get("torch")  # if nobody imported it, nobody has a tensor
+    torch = sys.modules.get("torch")  # without it, nothing is a tensor
     if torch is None or not isinstance(given, torch.Tensor):
         raise TypeError(f"expected a picture of PIL's or a tensor, got {_described(given)}")
     if given.ndim != 4 or given.shape[1] != 3 or not given.is_floating_point():

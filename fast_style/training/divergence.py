@@ -14,7 +14,7 @@ from fast_style.data.content import ContentData
 from fast_style.errors import UserError
 
 EXPLODED = 1e4  # times the first loss: in no run did such a loss come down again
-MOST_NAMED = 8  # files of a batch in a message
+MAX_NAMED = 8  # files of a batch in a message
 
 REMEDY = (
     "What earlier steps wrote is kept: resume from its last.ckpt, or train again, with a lower "
@@ -88,7 +88,7 @@ class StopWhereDiverged(Callback):
             raise UserError(f"training diverged in another process. {REMEDY}")
         step, loss = wrong
         files = cast(ContentData, trainer.datamodule).files_of(step - 1)  # type: ignore[attr-defined]
-        shown = ", ".join(files[:MOST_NAMED]) + (", and more" if len(files) > MOST_NAMED else "")
+        shown = ", ".join(files[:MAX_NAMED]) + (", and more" if len(files) > MAX_NAMED else "")
         raise UserError(
             f"training diverged: the loss of step {step} is {loss:.6g}, on {shown}. {REMEDY}"
         )

@@ -256,7 +256,11 @@ class StyleTransfer(pl.LightningModule):
                 group.pop("capturable", None)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Log the losses of a batch; callbacks get the stylized images that this returns."""
+        """Log the losses of a batch, uint8 ``(N, 3, H, W)``.
+
+        Returns:
+            The stylized images in [0, 1], of the same shape, for callbacks.
+        """
         content_images = batch.float() / 255
         stylized = self.network(content_images)
         losses = self.loss(stylized, content_images)

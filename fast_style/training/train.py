@@ -229,7 +229,7 @@ def _fit(
 ) -> None:
     ckpt_path = literal(cfg.ckpt_path) if cfg.ckpt_path is not None else None
     with warnings.catch_warnings():
-        # Lightning asks for more loader processes, and for the length of a loader without end.
+        # Lightning recommends more loader processes, and misses the length of an endless loader.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         try:
             trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)

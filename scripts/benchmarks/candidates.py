@@ -92,7 +92,7 @@ def measure_candidate(
         return Failure(f"{error}".partition("\n")[0])
 
 
-# Patches
+# --- patches ---
 
 
 def nothing(training: OurTraining) -> None:

@@ -86,7 +86,7 @@ def _lay_out(paths: list[Path], size: int, folder: Path) -> Path:
     """Save photos and crops.
 
     Returns:
-        A folder with as many photos as COCO, in a folder of its own, as ImageFolder wants it.
+        A folder with as many photos as COCO, within a folder of its own, as ImageFolder requires.
     """
     import numpy as np
     from PIL import ImageOps
@@ -106,7 +106,7 @@ def _lay_out(paths: list[Path], size: int, folder: Path) -> Path:
     return linked
 
 
-# Workers
+# --- workers ---
 
 
 def measure_reading(

@@ -238,7 +238,7 @@ def _draw_starts(starts: Sequence[StartCost], path: Path) -> None:
     figure.savefig(path)
 
 
-# Workers
+# --- workers ---
 
 
 def measure_picture(contender: str, side: int, device: str) -> ScaleCost:

@@ -164,7 +164,7 @@ def _measure_from_the_shell(folder: Path, rounds: int) -> None:
     )
 
 
-# Workers
+# --- workers ---
 
 
 def write_inputs(folder: str, width: int, height: int, model: str) -> None:

@@ -169,7 +169,7 @@ def _print_loops(measured: dict[str, list[StepCost]], batch: int) -> None:
     click.echo(f"{OURS_LOADING}: {faster:.1f} times as many images/s as {PLAIN_LOADING}")
 
 
-# Workers
+# --- workers ---
 
 
 def measure_step(

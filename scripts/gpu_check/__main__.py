@@ -1,4 +1,4 @@
-"""The command."""
+"""Lets ``python -m gpu_check`` run the check, see gpu_check.sh."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECONDS = 470  # of all parts together; with start and end, eight minutes
 )
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="May be repeated.")
 def main(out: Path, photos: Path | None, device: str, only: tuple[str, ...]) -> None:
-    """Measure on one GPU, in at most eight minutes, what this project aims at.
+    """Measure the goals of this project on one GPU, in at most eight minutes.
 
     PHOTOS to train on are by default the bundled ones, over and over. OUT gets table.md, written as
     results come, log.txt with all output, and what was trained. The exit code is 1 if a goal is

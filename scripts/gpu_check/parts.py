@@ -221,7 +221,7 @@ def stylizing(check: Check) -> None:
 
 
 def pictures(check: Check) -> None:
-    """Whether pictures are right, in turn and in batches."""
+    """Whether pictures are right, one after another and in batches."""
     load = check.load
     found = check.call(
         measure_pictures,
@@ -238,14 +238,14 @@ def pictures(check: Check) -> None:
         found.float32 >= 45,
     )
     check.add(
-        f"{len(load.sizes)} sizes in turn, thrice, against a fresh Stylizer each",
+        f"{len(load.sizes)} sizes in turn, three times, against a fresh Stylizer each",
         _decibels(found.in_turn),
         "equal, or >= 50 dB",
         found.in_turn >= 50,
         anywhere=True,
     )
     check.add(
-        "tensors in a batch, thrice, against one by one",
+        "tensors in a batch, three times, against one by one",
         _decibels(found.batch),
         "equal, or >= 50 dB",
         found.batch >= 50,

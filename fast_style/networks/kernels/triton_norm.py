@@ -1,4 +1,7 @@
-"""Triton kernels of `norm`, see `triton_tiles`."""
+"""Triton kernels of `norm`, see `triton_tiles`.
+
+The two kernels of the backward pass are longer than other functions, as they take many arguments.
+"""
 
 import triton
 import triton.language as tl
