@@ -14,7 +14,7 @@ from fast_style.cli.streams import Places
 from fast_style.errors import UserError
 
 if TYPE_CHECKING:
-    from fast_style.stylizing.files import Placing
+    from fast_style.stylizing.planning import Placing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def batches(places: Places, shell: ShellOptions, report: Report) -> Iterator[Bat
         UserError: if the folder cannot be watched.
     """
     from fast_style.images import refusal_by_suffix
-    from fast_style.stylizing.files import Placing
+    from fast_style.stylizing.planning import Placing
     from fast_style.stylizing.watching import Watch
 
     placing = Placing(shell.recursive, shell.suffix)

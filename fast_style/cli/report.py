@@ -18,7 +18,7 @@ from fast_style.errors import UserError
 from fast_style.shell import readable
 
 if TYPE_CHECKING:
-    from fast_style.stylizing.files import Job
+    from fast_style.stylizing.planning import Job
 
 
 class Report:
@@ -66,7 +66,7 @@ class Report:
             jobs: jobs of one style.
             made_of: files of the networks that make the style, and of the mask.
         """
-        from fast_style.stylizing.files import is_done
+        from fast_style.stylizing.planning import is_done
 
         left = []
         for job in jobs:

@@ -88,7 +88,7 @@ def _with_stdin(places: Places, folder: Path) -> Places:
 
 
 def _with_stdout(places: Places, folder: Path, suffix: str | None) -> Places:
-    from fast_style.stylizing.files import Placing
+    from fast_style.stylizing.planning import Placing
 
     if len(places.pictures) != 1 or places.pictures[0].is_dir():
         raise UserError("standard output takes one picture, and there are several: name a folder")

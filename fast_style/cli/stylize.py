@@ -36,7 +36,7 @@ from fast_style.errors import UserError
 if TYPE_CHECKING:
     from fast_style.film import FilmOptions
     from fast_style.images import Saving
-    from fast_style.stylizing.files import Job
+    from fast_style.stylizing.planning import Job
     from fast_style.stylizing.stylizer import Stylizer
 
 
@@ -79,7 +79,7 @@ def stylize(
     is added, as in photo-wave.jpg. A picture that cannot be used is reported, the others are
     stylized, and the exit code is 2.
     """
-    from fast_style.stylizing.files import plan_files
+    from fast_style.stylizing.planning import plan_files
 
     painting.check()
     film = replace(film, quality=saving.quality, size=painting.size)

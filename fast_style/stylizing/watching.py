@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fast_style.errors import UserError
 from fast_style.film import FILM_SUFFIXES
 from fast_style.images import SAVE_SUFFIXES, scan_folder
-from fast_style.stylizing.files import outside
+from fast_style.stylizing.planning import outside
 
 SETTLED_S = 1.0  # a file that has not changed for so long is complete
 POLL_S = 0.25  # between two looks at the folder
