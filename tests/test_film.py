@@ -585,7 +585,7 @@ def test_parts_of_other_options_are_refused(
 def test_parts_of_another_strength_or_film_are_refused(
     stopped: Path, tmp_path: Path, long_film: Path, stylizer: Stylizer, unchanged: Stylizer
 ) -> None:
-    with pytest.raises(UserError, match="was made with another strength"):
+    with pytest.raises(UserError, match="was made with another style or option for painting:"):
         stylize_film(long_film, stopped, unchanged, FilmOptions(resume=True))
     other = make_film(tmp_path / "other.mp4", size=(32, 32))
     with pytest.raises(UserError, match="was made with another source:"):

@@ -10,8 +10,9 @@ from PIL import Image, ImageChops
 
 from fast_style.errors import UserError
 from fast_style.images import PendingPicture
-from fast_style.stylizing.files import Job, stylize_files
-from fast_style.stylizing.files import plan_files as plan_of_styles
+from fast_style.stylizing.files import stylize_files
+from fast_style.stylizing.planning import Job
+from fast_style.stylizing.planning import plan_files as plan_of_styles
 
 
 class Reported(list[UserError]):

@@ -10,6 +10,7 @@ import click
 from fast_style.cli.options import (
     FILE,
     MAX_SIDE,
+    complete_style,
     device_option,
     examples,
     out_option,
@@ -26,7 +27,7 @@ from fast_style.cli.progress import ShareBar
         "evaluate old.safetensors new.safetensors --painting mine.jpg --photos photos",
     )
 )
-@click.argument("checkpoints", nargs=-1, required=True)
+@click.argument("checkpoints", nargs=-1, required=True, shell_complete=complete_style)
 @click.option(
     "--photos",
     type=FILE,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from fast_style.shell import program
 
@@ -58,10 +59,10 @@ def seed_option(help: str) -> Callable[[Command], Command]:
     return click.option("--seed", type=SEED, default=0, show_default=True, help=help)
 
 
-def out_option(default: str, help: str) -> Callable[[Command], Command]:
+def out_option(default: str, help: str, type: click.Path = FILE) -> Callable[[Command], Command]:
     """``-o`` or ``--out``."""
     return click.option(
-        "-o", "--out", type=FILE, default=Path(default), show_default=True, help=help
+        "-o", "--out", type=type, default=Path(default), show_default=True, help=help
     )
 
 
@@ -91,8 +92,23 @@ def styles_option(help: str, required: bool = False) -> Callable[[Command], Comm
     )
 
 
+def complete_style(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a shipped style or, where none begins so, of a file."""
+    from fast_style.checkpoint import shipped_styles
+
+    names = [name for name in shipped_styles() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
 class _Style(click.types.StringParamType):
     """The name or file of a trained style."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return complete_style(ctx, param, incomplete)
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         from fast_style.checkpoint import shipped_styles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -26,13 +26,20 @@ def note(sentence: str) -> None:
     """Print a sentence above the progress bar, if there is one."""
     from tqdm import tqdm
 
-    tqdm.write(f"fast-style: {sentence}", file=sys.stderr)
+    tqdm.write(f"fast-style: {readable(sentence)}", file=sys.stderr)
 
 
 @contextmanager
-def warnings_shown() -> Iterator[None]:
-    """Print what the package logs as a warning, each sentence once."""
-    handler = _Notes(logging.WARNING)
+def warnings_shown(
+    shown: bool = True, explain: Callable[[str], str] = lambda sentence: sentence
+) -> Iterator[None]:
+    """Print what the package logs as a warning, each sentence once.
+
+    Args:
+        shown: False to print none.
+        explain: changes each sentence before it is printed.
+    """
+    handler = _Notes(explain) if shown else logging.NullHandler()
     log = logging.getLogger("fast_style")
     log.addHandler(handler)
     log.propagate = False
@@ -44,12 +51,13 @@ def warnings_shown() -> Iterator[None]:
 
 
 class _Notes(logging.Handler):
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
+    def __init__(self, explain: Callable[[str], str]) -> None:
+        super().__init__(logging.WARNING)
+        self.explain = explain
         self.shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        sentence = record.getMessage()
+        sentence = self.explain(record.getMessage())
         if sentence not in self.shown:
             self.shown.add(sentence)
             note(sentence)

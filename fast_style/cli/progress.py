@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def picture_bar(total: int) -> Iterator[tqdm[NoReturn]]:
-    """A bar that counts pictures, on a terminal. Its clock runs on while one is worked on."""
+def picture_bar(total: int, shown: bool = True) -> Iterator[tqdm[NoReturn]]:
+    """A bar that counts pictures, on a terminal. Its clock runs on while one is worked on.
+
+    Args:
+        total: number of pictures.
+        shown: False for no bar on a terminal either.
+    """
     from tqdm import tqdm
 
     done = threading.Event()
-    with tqdm(total=total, unit="picture", disable=None if total else True, leave=False) as bar:
+    hidden = None if shown and total else True  # None hides it where there is no terminal
+    with tqdm(total=total, unit="picture", disable=hidden, leave=False) as bar:
 
         def tick() -> None:
             while not done.wait(0.5):

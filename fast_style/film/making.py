@@ -130,8 +130,7 @@ def _made_of(task: Task, encoding: Encoding) -> dict[str, str]:
     libraries = ".".join(map(str, av.library_versions["libavcodec"]))
     return {
         "source": fingerprint_of_sequence(source) if film.is_sequence else fingerprint(source),
-        "style": task.stylizer.digest,
-        "strength": f"{task.stylizer.strength:g}",
+        "style or option for painting": task.stylizer.digest,
         "size": f"{encoding.size[0]} x {encoding.size[1]}",
         "codec": f"{encoding.encoder} in {encoding.container}",
         "quality": " ".join(f"{name}={value}" for name, value in encoding.options.items()),

@@ -5,8 +5,8 @@ a float RGB tensor in [0, 1].
 """
 
 from fast_style.images.conversion import upright_rgb
-from fast_style.images.folders import find_pictures, list_folder
-from fast_style.images.headers import is_picture
+from fast_style.images.folders import find_pictures, list_folder, scan_folder
+from fast_style.images.headers import is_picture, picture_size
 from fast_style.images.kinds import HEIF_SUFFIXES, SUFFIXES, refusal_by_suffix
 from fast_style.images.photo import Beside, WholePhoto
 from fast_style.images.reading import MAX_PIXELS, open_photo, open_picture
@@ -44,10 +44,12 @@ __all__ = [
     "nearest_suffix",
     "open_photo",
     "open_picture",
+    "picture_size",
     "read_mark",
     "refusal_by_suffix",
     "resize_picture",
     "save_picture",
+    "scan_folder",
     "start_download",
     "to_picture",
     "to_tensor",

@@ -58,20 +58,20 @@ def find_pictures(folder: Path) -> list[Path]:
     return content.pictures
 
 
-def list_folder(folder: Path, also: frozenset[str] = frozenset()) -> FolderContent:
+def list_folder(
+    folder: Path, also: frozenset[str] = frozenset(), recursive: bool = True
+) -> FolderContent:
     """Do the same as `find_pictures`, and return the unreadable files instead of warning.
 
     Args:
         folder: the folder.
         also: further lower-case suffixes of files that count as pictures.
+        recursive: whether to look into the folders below.
 
     Raises:
         UserError: as `find_pictures` does.
     """
-    content = FolderContent([], [])
-    for name in sorted(_walk(folder, SUFFIXES | also)):
-        readable = _suffix(name) in SUFFIXES | also
-        (content.pictures if readable else content.unreadable).append(Path(name))
+    content = scan_folder(folder, also, recursive)
     if content.pictures:
         return content
     if content.unreadable:
@@ -80,13 +80,26 @@ def list_folder(folder: Path, also: frozenset[str] = frozenset()) -> FolderConte
         raise UserError(
             f"{folder} holds no picture that can be read: {refusal_by_suffix(first)}{more}"
         )
-    raise UserError(
-        f"{folder} holds no picture: neither it nor the folders below have a file that ends in "
-        f"{either(SUFFIXES)}."
-    )
+    nothing = "neither it nor the folders below have a" if recursive else "it has no"
+    raise UserError(f"{folder} holds no picture: {nothing} file that ends in {either(SUFFIXES)}.")
 
 
-def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
+def scan_folder(
+    folder: Path, also: frozenset[str] = frozenset(), recursive: bool = True
+) -> FolderContent:
+    """Do the same as `list_folder` for a folder that may hold no picture.
+
+    Raises:
+        UserError: if ``folder`` is missing, is not a folder, or cannot be listed.
+    """
+    content = FolderContent([], [])
+    for name in sorted(_walk(folder, SUFFIXES | also, recursive)):
+        readable = _suffix(name) in SUFFIXES | also
+        (content.pictures if readable else content.unreadable).append(Path(name))
+    return content
+
+
+def _walk(folder: Path, suffixes: frozenset[str], recursive: bool) -> Iterator[str]:
     """Yield the names of all files with one of these suffixes or that people call pictures."""
 
     # Strings, not paths: making a hundred thousand paths takes longer than listing them.
@@ -100,7 +113,8 @@ def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = below if recursive else []
         for name in files:
             suffix = _suffix(name)
             known = suffix in suffixes or suffix in UNREADABLE_KIND_OF_SUFFIX

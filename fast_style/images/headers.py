@@ -67,6 +67,15 @@ def is_picture(path: Path) -> bool:
         return False
 
 
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height of a picture file; None if it is not one that can be read."""
+    try:
+        with path.open("rb") as file:
+            return open_undecoded(file).size
+    except Exception:
+        return None
+
+
 def is_raw(picture: Image.Image, path: Path) -> bool:
     """Return whether Pillow found only the thumbnail of a camera's raw file, a kind of TIFF."""
     return picture.format == "TIFF" and (

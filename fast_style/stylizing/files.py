@@ -1,275 +1,38 @@
-"""Stylize files: find out which goes where, then read, stylize and write them side by side."""
+"""Read, stylize and write files side by side."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
-from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
-from fast_style.files import numbered
-from fast_style.film import (
-    ANIMATIONS,
-    FILM_SUFFIXES,
-    FORMATS,
-    is_film,
-    is_sequence,
-    moves,
-    read_film_mark,
-    read_gif_mark,
-    target_suffix,
-)
 from fast_style.images import (
-    HEIF_SUFFIXES,
-    SAVE_SUFFIXES,
     Beside,
     PendingPicture,
     Saving,
     WholePhoto,
     holds_alpha,
-    list_folder,
-    nearest_suffix,
     open_photo,
-    read_mark,
-    refusal_by_suffix,
     save_picture,
 )
+from fast_style.stylizing.planning import Job
 
 log = logging.getLogger(__name__)
 
 LAST_WRITES_S = 0.5  # how long an interruption waits for pictures that are being written
 
-Report = Callable[[UserError], object]
-FileIdentity = tuple[int, int]  # device and inode, the same for all names of a file
-
-
-@dataclass(frozen=True)
-class Job:
-    """A picture or film to stylize.
-
-    Args:
-        source: file to read.
-        target: file to write.
-        mark: text that tells what ``target`` was made from, and is written into it.
-        style: name of the style, for the metadata.
-        moves: whether it is a film or an animation, rather than a picture.
-    """
-
-    source: Path
-    target: Path
-    mark: str
-    style: str = ""
-    moves: bool = False
-
-
-def plan_files(
-    sources: Sequence[Path],
-    out: Path,
-    styles: Sequence[Path],
-    report: Report,
-    settings: str = "",
-) -> list[list[Job]]:
-    """Choose the file that each stylized picture and film goes to, in each style.
-
-    With a single style, a file keeps the name of its source. With several, or if another file has
-    that name, the style's name is added, and then a number if necessary. A file is replaced only if
-    it was made from the same source, in the same style and with the same settings.
-
-    Args:
-        sources: pictures, films, and folders that stand for all of both in them.
-        out: a folder, in which the names of pictures and the trees of folders are kept. For a
-            single picture or film in one style also a file, which is replaced.
-        styles: files of the styles.
-        report: told about each source that cannot be used.
-        settings: text for everything else that changes what is made from a source.
-
-    Returns:
-        The jobs of each style.
-
-    Raises:
-        UserError: if ``out`` is a file and there are several pictures to write, or if its name has
-            the suffix of a picture format that cannot be written.
-    """
-    suffixes = SAVE_SUFFIXES | FORMATS.keys()
-    if len(sources) == 1 and moves(sources[0]):
-        suffixes |= ANIMATIONS.keys()
-    if out.suffix.lower() in suffixes and not out.is_dir():
-        return [_plan_single_file(sources, out, styles, report, settings)]
-    _check_folder(out)
-    pairs = _pair_with_targets(sources, out, report)
-    targets = _FreeTargets(_identities(source for source, _ in pairs), report)
-    plan = []
-    for style, name in zip(styles, _distinct_names(styles), strict=True):
-        jobs = []
-        for source, target in pairs:
-            candidates = _candidates(target, name, always_named=len(styles) > 1)
-            mark = _mark(source, style, settings)
-            job = targets.first_free(source, candidates, mark, style.stem)
-            if job is not None:
-                jobs.append(job)
-        plan.append(jobs)
-    return plan
-
-
-def _plan_single_file(
-    sources: Sequence[Path], out: Path, styles: Sequence[Path], report: Report, settings: str
-) -> list[Job]:
-    if len(sources) != 1 or sources[0].is_dir():
-        raise UserError(f"{out} is a file name, and there are several pictures: name a folder")
-    if len(styles) > 1:
-        raise UserError(f"{out} is a file name, and there are several styles: name a folder")
-    source = sources[0]
-    can_move = is_sequence(out) or out.suffix.lower() in FORMATS.keys() | ANIMATIONS.keys()
-    if is_film(source) and not can_move:
-        raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
-    if is_film(out) and not moves(source):
-        raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
-    mark = _mark(source, styles[0], settings)
-    job = Job(source, out, mark, styles[0].stem, can_move and moves(source))
-    if _FreeTargets(_identities(sources), report).refuses(job):
-        return []
-    if out.exists() and _read_mark(out) != job.mark:
-        log.warning("%s was there before and is replaced", out)
-    return [job]
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder, or a picture to write (.jpg, .png)")
-    if not out.exists() and is_film(out):
-        raise UserError(f"{out} cannot be written in that format: let it end in .mp4 or .mkv")
-    if not out.exists() and (nearest := nearest_suffix(out)):
-        raise UserError(f"{out} cannot be written in that format: let it end in {nearest}")
-
-
-def _mark(source: Path, style: Path, settings: str) -> str:
-    made_of = [*map(os.path.realpath, (source, style)), settings]
-    return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _pair_with_targets(
-    sources: Iterable[Path], out: Path, report: Report
-) -> list[tuple[Path, Path]]:
-    """Pair each picture with the file of its own name in ``out``, in a format that is written."""
-    pairs = []
-    for source in sources:
-        if source.is_dir():
-            found = _pictures_in(source, out, report)
-            pairs += [(path, out / path.relative_to(source)) for path in found]
-        else:
-            pairs.append((source, out / source.name))
-    return [(path, target.with_suffix(_written_suffix(path))) for path, target in pairs]
-
-
-def _written_suffix(path: Path) -> str:
-    if moves(path):
-        return target_suffix(path)
-    suffix = path.suffix.lower()
-    if suffix in SAVE_SUFFIXES:
-        return path.suffix
-    return ".jpg" if suffix in HEIF_SUFFIXES else ".png"
-
-
-def _read_mark(path: Path) -> str | None:
-    if is_film(path):
-        return read_film_mark(path)
-    return read_gif_mark(path) if path.suffix.lower() == ".gif" else read_mark(path)
-
-
-def _pictures_in(folder: Path, out: Path, report: Report) -> list[Path]:
-    """List a folder without the results of an earlier run, if ``out`` is inside it."""
-    try:
-        pictures, unreadable = list_folder(folder, FILM_SUFFIXES)
-        written = out.resolve()
-        if folder.resolve() in written.parents:
-            pictures = [path for path in pictures if written not in path.resolve().parents]
-            if not pictures:
-                raise UserError(
-                    f"{folder} holds no pictures except those in {out}: name a folder of photos"
-                )
-    except UserError as error:
-        report(error)
-        return []
-    for path in unreadable:
-        report(UserError(refusal_by_suffix(path)))
-    return pictures
-
-
-def _distinct_names(styles: Sequence[Path]) -> list[str]:
-    """Return the part of a file name that tells each style from the others."""
-    names: list[str] = []
-    for style in styles:
-        names.append(next(name for name in numbered(style.stem) if name not in names))
-    return names
-
-
-def _candidates(target: Path, style: str, always_named: bool) -> Iterator[Path]:
-    if not always_named:
-        yield target
-    yield from map(target.with_stem, numbered(f"{target.stem}-{style}"))
-
-
-@dataclass
-class _FreeTargets:
-    """Finds files to write that no other job and no picture of the user's needs.
-
-    Args:
-        originals: the pictures that this run reads.
-        report: told about a job that would replace one of them.
-        taken: targets found so far.
-    """
-
-    originals: set[FileIdentity]
-    report: Report
-    taken: set[Path] = field(default_factory=set)
-
-    def first_free(
-        self, source: Path, candidates: Iterator[Path], mark: str, style: str
-    ) -> Job | None:
-        """Return a job with the first free candidate, or None if it `refuses` that."""
-        target = next(path for path in candidates if self._is_free(path, mark))
-        job = Job(source, target, mark, style, moves(source))
-        if self.refuses(job):
-            return None
-        self.taken.add(target)
-        return job
-
-    def refuses(self, job: Job) -> bool:
-        """Report a job that would replace a picture that this run reads."""
-        if not self._is_original(job.target):
-            return False
-        self.report(
-            UserError(f"{job.source} stylized would replace the picture {job.target}: change -o")
-        )
-        return True
-
-    def _is_free(self, path: Path, mark: str) -> bool:
-        # An original is no reason for another name: the user should choose another folder.
-        return path not in self.taken and (
-            not path.exists() or self._is_original(path) or _read_mark(path) == mark
-        )
-
-    def _is_original(self, path: Path) -> bool:
-        return path.exists() and _identity(path) in self.originals
-
-
-def _identities(paths: Iterable[Path]) -> set[FileIdentity]:
-    return {_identity(path) for path in paths if path.exists()}
-
-
-def _identity(path: Path) -> FileIdentity:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def stylize_files(
@@ -278,6 +41,7 @@ def stylize_files(
     size: int | None,
     at_once: int = 1,
     saving: Saving = Saving(),  # noqa: B008, it cannot be changed
+    seconds: dict[Job, float] | None = None,
 ) -> Iterator[UserError | None]:
     """Stylize files one by one, while the next are read and earlier ones are written.
 
@@ -289,28 +53,46 @@ def stylize_files(
         size: longer side in pixels to which each photo is scaled first; None to leave it.
         at_once: number of files to read, and to write, at once.
         saving: how to write.
+        seconds: filled with how long each job was worked on: reading, stylizing and writing.
 
     Yields:
         For each job, in order: None once it is written, or the error, which names the file.
     """
     readers, writers = ThreadPoolExecutor(at_once), ThreadPoolExecutor(at_once)
     writing: deque[tuple[Job, Future[None]]] = deque()
+    timed = partial(_timed, {} if seconds is None else seconds)
     try:
-        photos = (readers.submit(_read, job, size) for job in jobs)
+        photos = (readers.submit(timed(job, _read), job, size) for job in jobs)
         reading = deque(islice(photos, at_once))
         for job in jobs:
             photo = reading.popleft()
             reading.extend(islice(photos, 1))
-            stylized = _begin(begin, job, photo, saving)
+            wait([photo])
+            stylized = timed(job, _begin)(begin, job, photo, saving)
             if len(writing) == at_once:
                 yield _outcome(*writing.popleft())
-            writing.append((job, writers.submit(_write, stylized, job, saving)))
+            writing.append((job, writers.submit(timed(job, _write), stylized, job, saving)))
         while writing:
             yield _outcome(*writing.popleft())
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
         wait([future for _, future in writing], LAST_WRITES_S)
         writers.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(
+    seconds: dict[Job, float], job: Job, work: Callable[Given, Result]
+) -> Callable[Given, Result]:
+    """Add the time that a piece of work takes to that of its job."""
+
+    def timed(*given: Given.args, **named: Given.kwargs) -> Result:
+        started = time.monotonic()
+        try:
+            return work(*given, **named)
+        finally:
+            seconds[job] = seconds.get(job, 0.0) + time.monotonic() - started
+
+    return timed
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,8 @@ def _measure_plain(folder: Path, repeats: int, device: str) -> PictureCost:
 
 def _measure_ours(folder: Path, contender: str, repeats: int, device: str) -> PictureCost:
     from fast_style.images import open_picture, to_tensor
-    from fast_style.stylizing.files import Job, stylize_files
+    from fast_style.stylizing.files import stylize_files
+    from fast_style.stylizing.planning import Job
     from fast_style.stylizing.stylizer import Stylizer
 
     source = folder / "photos" / "0.jpg"
