@@ -409,6 +409,30 @@ def test_a_film_that_breaks_off(
     assert len(times_of(tmp_path / "b.mkv")) == count
 
 
+def test_an_incomplete_copy_is_told(
+    tmp_path: Path, unchanged: Stylizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [30_000 + 1001 * number for number in range(90)]  # a late start is no damage
+    slow = make_film(tmp_path / "slow.mp4", times=times, options={"g": "10"})
+    film = tmp_path / "a.mp4"
+    with (
+        av.open(str(slow)) as source,
+        av.open(str(film), "w", options={"movflags": "faststart"}) as copy,
+    ):
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    assert stylize_film(film, tmp_path / "b.mp4", unchanged) == 90
+    assert not caplog.records
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    count = stylize_film(film, tmp_path / "c.mp4", unchanged)
+    assert 0 < count < 60
+    missing = (90 - count) * 1001 / 30_000
+    assert f"a.mp4 is incomplete: its last {missing:.1f} s are missing" in caplog.text
+
+
 def test_damage_in_the_middle_is_left_out_and_told(
     tmp_path: Path, unchanged: Stylizer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -426,6 +450,7 @@ def test_frames_too_small_for_the_network(tmp_path: Path, unchanged: Stylizer) -
     film = make_film(tmp_path / "a.mp4", size=(40, 8))
     with pytest.raises(UserError, match=r"a\.mp4: .*40 x 8 px is too small"):
         stylize_film(film, tmp_path / "b.mp4", unchanged)
+    assert not parts_folder(tmp_path / "b.mp4").exists()
 
 
 def test_without_the_extra(
@@ -599,6 +624,7 @@ def test_a_full_disk_leaves_what_is_done(
     run = subprocess.run(command, capture_output=True, text=True)
     assert "UserError" in run.stderr
     assert "b.mp4 cannot be written (File too large): make room" in run.stderr
+    assert "--resume" in run.stderr
     assert not target.exists()
     assert stylize_film(long_film, target, stylizer, FilmOptions(resume=True)) == LONG
 

@@ -140,3 +140,4 @@ def test_the_command_takes_strokes(photo: Image.Image, tmp_path: Path) -> None:
         result = run(*command, wrong)
         assert result.exit_code == 2
         assert "--stroke" in complaints(result)[-1]
+    assert "'AUTO' is neither a number nor auto" in complaints(run(*command, "AUTO"))[-1]

@@ -26,7 +26,13 @@ MAX_FEATHER = 10_000
 
 class _Stroke(FiniteRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "auto" else super().convert(value, param, ctx)
+        if value == "auto":
+            return value
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class _Blend(click.ParamType):

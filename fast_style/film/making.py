@@ -99,13 +99,21 @@ def make_film(task: Task) -> int:
                 parts.folder,
             )
         raise
+    except UserError:
+        parts.remove_if_empty()
+        raise
     except OSError as error:  # PyAV's are such too
+        parts.remove_if_empty()
+        done = (
+            f"; {parts.frames} frames are done, and the same command with --resume goes on from "
+            "there"
+        )
         raise UserError(
             f"{target} cannot be written ({error.strerror or error}): make room or name another "
-            f"place; {parts.frames} frames are done, and the same command with --resume goes on "
-            "from there"
+            f"place{done if parts.frames else ''}"
         ) from error
     except av.error.FFmpegError as error:
+        parts.remove_if_empty()
         raise UserError(
             f"FFmpeg cannot make {target} of {film.source} ({error.strerror}): choose another "
             "--codec, or let the name end in .mkv"

@@ -111,6 +111,11 @@ class Parts:
         }
         replace_file(self.folder / LIST, json.dumps(content, indent=1).encode())
 
+    def remove_if_empty(self) -> None:
+        """Delete the folder if no part is complete."""
+        if not self.done:
+            self.remove()
+
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)

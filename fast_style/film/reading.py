@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BYTES_OF_FINGERPRINT = 2**20  # from each of three places of a film
+SHORT_BY = 1.0  # seconds that a film may end before its header says
 
 # swscale's: bicubic, chroma at full resolution in and out, exact rounding.
 SCALING = 0x4 | 0x2000 | 0x4000 | 0x40000
@@ -208,8 +209,9 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Decode a film's frames in the order in which they are shown.
 
-    What cannot be decoded is left out with a warning. A frame without a time, or with one that is
-    not later than that of the frame before, gets a time just after it.
+    What cannot be decoded is left out with a warning, and a warning says where a film ends before
+    its header says, as an incomplete copy does. A frame without a time, or with one that is not
+    later than that of the frame before, gets a time just after it.
 
     Args:
         film: as `probe` gives it.
@@ -232,6 +234,21 @@ def read_frames(
             if number >= start:
                 picture = _upright_rgb(frame, film, stored, threads)
                 yield Frame(picture, time, frame.duration or 0)
+            end = time + (frame.duration or step)
+        if last is not None:
+            _warn_if_short(stream, film, end)
+
+
+def _warn_if_short(stream: av.VideoStream, film: Film, end: int) -> None:
+    if stream.duration is None:  # as in Matroska
+        return
+    missing = float(((stream.start_time or 0) + stream.duration - end) * film.time_base)
+    if missing > SHORT_BY:
+        log.warning(
+            "%s is incomplete: its last %.1f s are missing; copy it again to have them",
+            film.source,
+            missing,
+        )
 
 
 def _decoded(
