@@ -107,7 +107,7 @@ def frames_of(path: Path) -> list[Any]:
 
 
 def exact(ratio: Any) -> Fraction:
-    """Of any version of PyAV."""
+    """Return a ratio as a `Fraction`, whichever class PyAV gives it."""
     return Fraction(ratio.numerator, ratio.denominator)
 
 

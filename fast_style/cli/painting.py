@@ -144,78 +144,79 @@ class Painting:
         )
 
 
+_OPTIONS = (
+    styles_option(
+        "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be "
+        "repeated."
+    ),
+    click.option(
+        "--blend",
+        type=_Blend(),
+        metavar="STYLE:SHARE,...",
+        help="In place of --style: a style between styles, as wave:0.6,starry-night:0.4. It "
+        "works for networks trained from the same start, as the shipped ones are.",
+    ),
+    click.option(
+        "--strength",
+        type=FiniteRange(0, 1),
+        default=1.0,
+        show_default=True,
+        help="How much of the style to apply, from 0 (the photo itself) to 1.",
+    ),
+    click.option(
+        "--preserve-color",
+        type=click.Choice(("luminance", "histogram")),
+        help="Keep the photo's colours: luminance takes only light and dark from the style, "
+        "histogram matches the style's colours to the photo's.",
+    ),
+    click.option(
+        "--stroke",
+        type=_Stroke(1, MAX_STROKE),
+        default=1.0,
+        show_default=True,
+        metavar="TIMES",
+        help="Paint with strokes this many times as wide, at the picture's own size; auto "
+        "makes strokes that are seen when the whole picture is.",
+    ),
+    click.option(
+        "--mask",
+        "mask_file",
+        type=FILE,
+        metavar="FILE",
+        help="Picture whose white is painted and whose black stays the photo. It is stretched "
+        "to each photo.",
+    ),
+    click.option(
+        "--feather",
+        type=FiniteRange(0, MAX_FEATHER),
+        default=0.0,
+        metavar="PIXELS",
+        help="Blur the mask's edges by this many pixels of the photo.",
+    ),
+    size_option(
+        "Longer side in pixels to work at, by default the picture's own. A smaller size makes "
+        "bolder strokes."
+    ),
+    device_option,
+    click.option(
+        "--band-rows",
+        type=click.IntRange(1),
+        help="Work in bands of this many rows. By default only pictures that need too much "
+        "memory in one pass are split into bands.",
+    ),
+    click.option(
+        "--scratch",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder for temporary files, for pictures that do not fit into memory even in bands.",
+    ),
+)
+
+
 def painting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that decide what is painted, how and where.
 
     The command receives them as one `Painting` named ``painting``.
     """
-    options = (
-        styles_option(
-            "Name of a shipped style (see `styles`), or a .safetensors file of your own; may be "
-            "repeated."
-        ),
-        click.option(
-            "--blend",
-            type=_Blend(),
-            metavar="STYLE:SHARE,...",
-            help="In place of --style: a style between styles, as wave:0.6,starry-night:0.4. It "
-            "works for networks trained from the same start, as the shipped ones are.",
-        ),
-        click.option(
-            "--strength",
-            type=FiniteRange(0, 1),
-            default=1.0,
-            show_default=True,
-            help="How much of the style to apply, from 0 (the photo itself) to 1.",
-        ),
-        click.option(
-            "--preserve-color",
-            type=click.Choice(("luminance", "histogram")),
-            help="Keep the photo's colours: luminance takes only light and dark from the style, "
-            "histogram matches the style's colours to the photo's.",
-        ),
-        click.option(
-            "--stroke",
-            type=_Stroke(1, MAX_STROKE),
-            default=1.0,
-            show_default=True,
-            metavar="TIMES",
-            help="Paint with strokes this many times as wide, at the picture's own size; auto "
-            "makes strokes that are seen when the whole picture is.",
-        ),
-        click.option(
-            "--mask",
-            "mask_file",
-            type=FILE,
-            metavar="FILE",
-            help="Picture whose white is painted and whose black stays the photo. It is stretched "
-            "to each photo.",
-        ),
-        click.option(
-            "--feather",
-            type=FiniteRange(0, MAX_FEATHER),
-            default=0.0,
-            metavar="PIXELS",
-            help="Blur the mask's edges by this many pixels of the photo.",
-        ),
-        size_option(
-            "Longer side in pixels to work at, by default the picture's own. A smaller size makes "
-            "bolder strokes."
-        ),
-        device_option,
-        click.option(
-            "--band-rows",
-            type=click.IntRange(1),
-            help="Work in bands of this many rows. By default only pictures that need too much "
-            "memory in one pass are split into bands.",
-        ),
-        click.option(
-            "--scratch",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Folder for temporary files, for pictures that do not fit into memory even in "
-            "bands.",
-        ),
-    )
     names = [field.name for field in fields(Painting)]
 
     @wraps(command)
@@ -225,7 +226,7 @@ def painting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, painting=painting, **kwargs)
 
     wrapped: Callable[..., Any] = with_painting
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
 

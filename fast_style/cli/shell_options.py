@@ -86,6 +86,49 @@ def needs_pictures(
     return pictures
 
 
+_OPTIONS = (
+    click.option(
+        "--format",
+        "suffix",
+        type=_Format(),
+        metavar="FORMAT",
+        help="Format to write, as jpg, png or webp. By default each picture keeps its own.",
+    ),
+    click.option(
+        "--recursive/--no-recursive",
+        default=True,
+        show_default=True,
+        help="Whether a folder stands for the pictures in the folders below it, too.",
+    ),
+    click.option(
+        "--skip-existing",
+        is_flag=True,
+        help="Skip what the same command wrote before, unless the picture or the style has "
+        "changed since.",
+    ),
+    click.option(
+        "--watch",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        is_eager=True,  # `needs_pictures` looks for it
+        help="Stylize the pictures in this folder, and new ones as they arrive, until Ctrl-C.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        help="Number of files to read, and to write, at once. By default 1 on a CPU, and one "
+        "for each core with a GPU.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        help="Print one line of JSON for each file on standard output, and nothing else.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+)
+
+
 def shell_options(command: Command) -> Command:
     """Add the options of `ShellOptions`, which the command receives as ``shell``."""
 
@@ -103,49 +146,8 @@ def shell_options(command: Command) -> Command:
             )
         return command(**given, shell=shell)
 
-    options = (
-        click.option(
-            "--format",
-            "suffix",
-            type=_Format(),
-            metavar="FORMAT",
-            help="Format to write, as jpg, png or webp. By default each picture keeps its own.",
-        ),
-        click.option(
-            "--recursive/--no-recursive",
-            default=True,
-            show_default=True,
-            help="Whether a folder stands for the pictures in the folders below it, too.",
-        ),
-        click.option(
-            "--skip-existing",
-            is_flag=True,
-            help="Skip what the same command wrote before, unless the picture or the style has "
-            "changed since.",
-        ),
-        click.option(
-            "--watch",
-            type=click.Path(path_type=Path, file_okay=False),
-            metavar="FOLDER",
-            is_eager=True,  # `needs_pictures` looks for it
-            help="Stylize the pictures in this folder, and new ones as they arrive, until Ctrl-C.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1, 64),
-            metavar="N",
-            help="Number of files to read, and to write, at once. By default 1 on a CPU, and one "
-            "for each core with a GPU.",
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            help="Print one line of JSON for each file on standard output, and nothing else.",
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
-    )
     packed_command: Any = packed
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         packed_command = option(packed_command)
     result: Command = packed_command
     return result

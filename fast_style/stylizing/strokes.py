@@ -36,7 +36,7 @@ RANGE = 0.1
 # paint.
 LEAST_WEIGHT = 1e-6
 
-# What is computed of so many pixels fits into the cache of a core.
+# The arrays for this number of pixels fit into the cache of a core.
 PIXELS_AT_ONCE = 2**17
 
 
