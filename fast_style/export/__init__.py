@@ -1,0 +1,1 @@
+"""A style in other formats, and styles of other programs as ours."""

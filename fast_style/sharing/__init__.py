@@ -1,0 +1,1 @@
+"""Styles on a hub, and pages that show them."""
