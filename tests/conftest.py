@@ -20,6 +20,7 @@ from typing import Any
 import absl.logging
 import numpy as np
 import pytest
+from browser import browser, chromium, visit  # noqa: F401  # fixtures
 from click.testing import CliRunner
 from command_line import noise
 from omegaconf import DictConfig
