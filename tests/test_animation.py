@@ -142,8 +142,7 @@ def test_animations_on_the_command_line(tmp_path: Path, vivid_style: Path) -> No
         assert result.stdout.startswith("1 picture and 2 films in ")
         assert sorted(path.name for path in out.iterdir()) == ["a.gif", "b.png", "still.png"]
     assert read(out / "a.gif")[0] == TIMES
-    single = ["stylize", folder / "a.gif", "--style", vivid_style, "-o"]
     for name in ("c.webp", "c.mp4", "c.jpg"):
-        result = run(*single, tmp_path / name)
+        result = run("stylize", folder / "a.gif", "--style", vivid_style, "-o", tmp_path / name)
         assert result.exit_code == 0, result.output
         assert (tmp_path / name).exists()
