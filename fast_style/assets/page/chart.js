@@ -55,15 +55,17 @@ function span(values) {
   return [low / slack, high * slack];
 }
 
-/** Round numbers between the limits: powers of ten, or 1, 2 and 5 of each where those are few. */
+/** Round numbers between the limits: powers of ten, and numbers between those where they are few. */
 function ticks(low, high) {
-  for (const digits of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9]]) {
+  for (const digits of [[1], [1, 3], [1, 2, 5], [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]]) {
     const found = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
       for (const digit of digits) found.push(digit * 10 ** power);
     }
-    const inside = found.filter((value) => value >= low && value <= high);
-    if (inside.length >= 3 || digits.length === 10) return inside.slice(-7);
+    const inside = found
+      .filter((value) => value >= low && value <= high)
+      .filter((value, place, all) => place === 0 || Math.log(value / all[place - 1]) > 0.07 * Math.log(high / low));
+    if (inside.length >= 3 || digits.length === 10) return inside;
   }
 }
 

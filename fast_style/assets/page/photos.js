@@ -1,6 +1,6 @@
 // The visitor's photos, as a strip of tiles in a group of radio buttons.
 
-const LONGEST = 1600; // px: what the page shows of a photo, so that many photos fit into a phone's memory
+const TILE = 128; // px: a strip of whole photos would fill a phone's memory
 const STATES = {
   adding: "is being sent",
   ready: "",
@@ -12,8 +12,8 @@ const STATES = {
 
 /**
  * Items are {file, photo, address, ratio, state, tile, previews, thumbnails}: `photo` is the painter's, null
- * until it has the file; `address` shows the photo, null until the browser has read it. "change" tells that the
- * list, the current one or what is known of it changed.
+ * until it has the file; `address` shows the photo, null where this browser cannot read it. "change" tells that
+ * the list, the current one or what is known of it changed.
  */
 export class Photos extends EventTarget {
   items = [];
@@ -92,7 +92,7 @@ export class Photos extends EventTarget {
   #append(file) {
     const tile = this.#template.content.firstElementChild.cloneNode(true);
     const item = {
-      file, tile, photo: null, address: null, ratio: 1.5, state: "adding",
+      file, tile, photo: null, address: URL.createObjectURL(file), ratio: 1.5, state: "adding",
       previews: new Map(), thumbnails: new Map(), left: new AbortController(),
     };
     tile.title = file.name;
@@ -103,46 +103,41 @@ export class Photos extends EventTarget {
     return item;
   }
 
-  /** Show the photo as this browser reads it, at once. */
+  /** Show the photo as this browser reads it. Not every browser reads all that the painter does. */
   async #look(item) {
     try {
-      const bitmap = await createImageBitmap(item.file);
-      if (!item.photo) item.ratio = bitmap.width / bitmap.height;
-      this.#show(item, await shrunk(bitmap));
+      await this.#showTile(item, item.file);
     } catch {
-      // Not every browser reads every kind of file that the painter does: see #lookAgain.
+      URL.revokeObjectURL(item.address);
+      item.address = null;
     }
+    this.#changed();
   }
 
   /** Show the photo as the painter reads it, where the browser could not: unpainted, at strength 0. */
   async #lookAgain(item) {
     if (item.address || !this.#painter.can.strength) return;
     const plain = { style: this.#painter.styles[0].id, strength: 0, color: "style", stroke: 1 };
-    this.#show(item, await this.#painter.preview(item.photo, plain, item.left.signal));
+    const blob = await this.#painter.preview(item.photo, plain, item.left.signal);
+    item.address = URL.createObjectURL(blob);
+    await this.#showTile(item, blob);
   }
 
-  #show(item, blob) {
-    if (item.left.signal.aborted) return;
-    item.address = URL.createObjectURL(blob);
-    const image = item.tile.querySelector("img");
-    image.src = item.address;
-    image.hidden = false;
-    this.#changed();
+  async #showTile(item, blob) {
+    const bitmap = await createImageBitmap(blob);
+    if (!item.photo) item.ratio = bitmap.width / bitmap.height;
+    const canvas = item.tile.querySelector("canvas");
+    const scale = TILE / Math.min(bitmap.width, bitmap.height); // the tile is a square within the photo
+    const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+    canvas.width = canvas.height = TILE;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (TILE - width) / 2, (TILE - height) / 2, width, height);
+    bitmap.close();
+    canvas.hidden = false;
   }
 
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-async function shrunk(bitmap) {
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/webp", 0.92));
 }

@@ -33,7 +33,6 @@ export function trainTab(painter, { busy, use }) {
     hush(notes);
     painting.set(file);
     if (!named) name.value = nameOf(file);
-    name.focus();
   }
 
   // Asks for news only while there may be some.
@@ -66,6 +65,7 @@ export function trainTab(painter, { busy, use }) {
       painting.clear();
       name.value = "";
       named = false;
+      scrollTo({ top: 0, behavior: "smooth" }); // on a phone, the card is above the form
       watch();
     } catch (error) {
       complain(notes, error.message);
@@ -153,13 +153,13 @@ class Runs {
     const { card } = shown;
     const ended = ENDED.includes(state);
     card.dataset.state = state;
+    card.toggleAttribute("data-plain", !training.picture && (ended || state === "waiting"));
     card.querySelector("h3").textContent = name;
     card.querySelector(".state").textContent = STATES[state];
     const bar = card.querySelector("progress");
-    bar.hidden = ended;
+    bar.hidden = ended || state === "waiting";
     bar.setAttribute("aria-label", `Progress of ${name}`);
-    if (state === "waiting") bar.removeAttribute("value");
-    else bar.value = training.steps ? training.step / training.steps : 0;
+    bar.value = training.steps ? training.step / training.steps : 0;
     card.querySelector(".steps-done").textContent = state === "waiting" ? "" : `Step ${training.step} of ${training.steps}`;
     card.querySelector(".left").textContent = timeLeft(training);
     card.querySelector(".soon").textContent = soon(training);
@@ -208,7 +208,7 @@ function soon({ state, ahead }) {
   if (state === "waiting") {
     return ahead ? `${ahead} ${ahead === 1 ? "training is" : "trainings are"} ahead of this one.` : "Starts in a moment.";
   }
-  return ENDED.includes(state) ? "There is no picture." : "The first picture comes soon.";
+  return ENDED.includes(state) ? "" : "The first picture comes soon.";
 }
 
 function timeLeft({ state, secondsLeft }) {
