@@ -14,7 +14,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 from film_making import (
     drawn,
     exact,
@@ -27,37 +26,11 @@ from film_making import (
 from PIL import Image
 
 from fast_style import Stylizer
-from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.errors import UserError
 from fast_style.film import FilmOptions, FilmProgress, read_film_mark, stylize_film
 from fast_style.film.encoding import FRAMES_OF_PART
 from fast_style.film.parts import parts_folder
 from fast_style.film.pipeline import run_stages
-from fast_style.networks.transformer import ImageTransformer
-
-
-@pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that does something, in milliseconds."""
-    torch.manual_seed(0)
-    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True)
-    with torch.no_grad():
-        network.to_rgb.weight.mul_(4)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    save_style(TrainedStyle(network, "tiny"), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def stylizer(style: Path) -> Stylizer:
-    return Stylizer(style, "cpu", precision="float32")
-
-
-@pytest.fixture(scope="module")
-def unchanged(style: Path) -> Stylizer:
-    """Gives the photo itself."""
-    return Stylizer(style, "cpu", precision="float32", strength=0)
-
 
 BEST = FilmOptions(quality=100)
 LOSSLESS = FilmOptions(codec="ffv1")
@@ -513,14 +486,14 @@ def stop_after(process: subprocess.Popen[str], frames: int, by: signal.Signals) 
 def test_resumed_frames_are_those_of_a_run_in_one_go(
     tmp_path: Path,
     long_film: Path,
-    style: Path,
+    vivid_style: Path,
     stylizer: Stylizer,
     by: signal.Signals,
     codec: str,
     suffix: str,
 ) -> None:
     target = tmp_path / f"b{suffix}"
-    stop_after(started(long_film, target, style, codec), FRAMES_OF_PART + 10, by)
+    stop_after(started(long_film, target, vivid_style, codec), FRAMES_OF_PART + 10, by)
     assert not target.exists()
     (first, *_) = sorted(parts_folder(target).glob(f"*{suffix}"))
     assert len(times_of(first)) == FRAMES_OF_PART  # what is done plays
@@ -540,9 +513,11 @@ def test_resumed_frames_are_those_of_a_run_in_one_go(
     assert packets_of(target, "audio") == packets_of(in_one_go, "audio")
 
 
-def test_the_part_at_work_plays_after_ctrl_c(tmp_path: Path, long_film: Path, style: Path) -> None:
+def test_the_part_at_work_plays_after_ctrl_c(
+    tmp_path: Path, long_film: Path, vivid_style: Path
+) -> None:
     target = tmp_path / "b.mp4"
-    stop_after(started(long_film, target, style), 20, signal.SIGINT)
+    stop_after(started(long_film, target, vivid_style), 20, signal.SIGINT)
     (part,) = parts_folder(target).glob("*.mp4")
     assert 20 <= len(times_of(part)) < FRAMES_OF_PART
 
@@ -615,13 +590,15 @@ def test_resume_of_a_whole_film_does_nothing(
 
 
 def test_a_full_disk_leaves_what_is_done(
-    tmp_path: Path, long_film: Path, style: Path, stylizer: Stylizer
+    tmp_path: Path, long_film: Path, vivid_style: Path, stylizer: Stylizer
 ) -> None:
     target = tmp_path / "b.mp4"
     limit = 60_000  # bytes a file, which the operating system refuses to exceed
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-    command = [sys.executable, "-c", limited + RUN, str(long_film), str(target), str(style), "h264"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    given = [str(long_film), str(target), str(vivid_style), "h264"]
+    run = subprocess.run(
+        [sys.executable, "-c", limited + RUN, *given], capture_output=True, text=True
+    )
     assert "UserError" in run.stderr
     assert "b.mp4 cannot be written (File too large): make room" in run.stderr
     assert "--resume" in run.stderr
@@ -665,10 +642,10 @@ def test_memory_does_not_grow_with_the_film() -> None:
 
 
 @pytest.mark.gpu
-def test_on_a_gpu(tmp_path: Path, style: Path) -> None:
+def test_on_a_gpu(tmp_path: Path, vivid_style: Path) -> None:
     film = make_film(tmp_path / "a.mp4", frames=20)
-    stylizer = Stylizer(style, "cuda", precision="float32")
+    stylizer = Stylizer(vivid_style, "cuda", precision="float32")
     assert stylize_film(film, tmp_path / "b.mkv", stylizer, LOSSLESS) == 20
-    on_cpu = Stylizer(style, "cpu", precision="float32")
+    on_cpu = Stylizer(vivid_style, "cpu", precision="float32")
     stylize_film(film, tmp_path / "c.mkv", on_cpu, LOSSLESS)
     assert mean_difference(pixels_of(tmp_path / "b.mkv"), pixels_of(tmp_path / "c.mkv")) < 1

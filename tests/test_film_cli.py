@@ -14,30 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import run
 from film_making import make_film, times_of
 from PIL import Image
 
-from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.cli import main
 from fast_style.film.encoding import FRAMES_OF_PART
 from fast_style.film.parts import parts_folder
-from fast_style.networks.transformer import ImageTransformer
-
-
-@pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), path)
-    return path
 
 
 def stylize(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(main, ["stylize", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return run("stylize", *arguments)
 
 
 def test_a_film_goes_to_a_file(tmp_path: Path, style: Path) -> None:

@@ -6,33 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner
+from command_line import run
 from film_making import drawn, make_film, pixels_of, times_of
 from PIL import Image
 
 from fast_style import Stylizer
-from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.cli import main
 from fast_style.errors import UserError
 from fast_style.film import FilmOptions, FilmProgress, stylize_film
-from fast_style.networks.transformer import ImageTransformer
 
 SIZE = (64, 48)
-
-
-@pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True)
-    save_style(TrainedStyle(network, "tiny"), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def unchanged(style: Path) -> Stylizer:
-    return Stylizer(style, "cpu", strength=0)
 
 
 @pytest.fixture
@@ -72,8 +54,8 @@ def test_from_a_film_to_pictures(tmp_path: Path, unchanged: Stylizer) -> None:
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_pictures_resume(tmp_path: Path, style: Path, shots: Path, smooth: bool) -> None:
-    stylizer = Stylizer(style, "cpu", precision="float32")
+def test_pictures_resume(tmp_path: Path, vivid_style: Path, shots: Path, smooth: bool) -> None:
+    stylizer = Stylizer(vivid_style, "cpu", precision="float32")
     target = tmp_path / "out" / "%02d.png"
 
     def stop(progress: FilmProgress) -> None:
@@ -107,9 +89,8 @@ def test_what_is_no_sequence(tmp_path: Path, unchanged: Stylizer, shots: Path) -
         stylize_film(shots, tmp_path / "%d.gif", unchanged)
 
 
-def test_on_the_command_line(tmp_path: Path, style: Path, shots: Path) -> None:
+def test_on_the_command_line(tmp_path: Path, vivid_style: Path, shots: Path) -> None:
     for target, made in (("o_%04d.jpg", "o_0008.jpg"), ("o.mp4", "o.mp4"), ("o.gif", "o.gif")):
-        command = ["stylize", str(shots), "--style", str(style), "-o", str(tmp_path / target)]
-        result = CliRunner().invoke(main, command)
+        result = run("stylize", shots, "--style", vivid_style, "-o", tmp_path / target)
         assert result.exit_code == 0, result.output
         assert (tmp_path / made).exists()

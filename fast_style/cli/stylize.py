@@ -15,10 +15,7 @@ import click
 from fast_style.cli.batches import batches
 from fast_style.cli.filming import film_options
 from fast_style.cli.interrupts import exit_at_ctrl_c
-from fast_style.cli.options import (
-    examples,
-    out_option,
-)
+from fast_style.cli.options import examples, out_option
 from fast_style.cli.output import WRONG_INPUT, warnings_shown
 from fast_style.cli.painting import Painting, painting_options
 from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
@@ -28,6 +25,7 @@ from fast_style.cli.shell_options import (
     Place,
     ShellOptions,
     needs_pictures,
+    place_for,
     shell_options,
 )
 from fast_style.cli.streams import without_streams
@@ -81,6 +79,7 @@ def stylize(
     """
     from fast_style.stylizing.planning import plan_files
 
+    out = place_for(pictures, out, shell)
     painting.check()
     film = replace(film, quality=saving.quality, size=painting.size)
     settings = painting.settings(str(saving), str(film))
