@@ -71,6 +71,24 @@ def test_a_picture_goes_into_a_folder(tmp_path: Path, reported: Reported, exists
     assert not reported
 
 
+def test_a_picture_that_is_named_twice_is_planned_once(
+    tmp_path: Path, reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = picture(tmp_path / "in" / "a.jpg"), tmp_path / "out"
+    link = tmp_path / "in" / "b.jpg"
+    link.symlink_to(photo)  # another name is another picture to the user
+    monkeypatch.chdir(tmp_path)
+    both = [(photo, out / "a.jpg"), (link, out / "b.jpg")]
+    assert plan_files([photo, Path("in/../in/a.jpg")], out, reported.append) == both[:1]
+    assert plan_files([photo, Path("in"), photo], out, reported.append) == [
+        both[0],
+        (Path("in/b.jpg"), out / "b.jpg"),
+    ]
+    single = tmp_path / "b.png"
+    assert plan_files([photo, photo], single, reported.append) == [(photo, single)]
+    assert not reported
+
+
 def test_a_folder_may_be_named_like_a_picture(tmp_path: Path, reported: Reported) -> None:
     photo, out = picture(tmp_path / "a.jpg"), tmp_path / "holiday.jpg"
     out.mkdir()
