@@ -9,6 +9,7 @@ import click
 from fast_style.cli.app import app
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
+from fast_style.cli.export import export
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
@@ -56,6 +57,7 @@ class _ProgramGroup(click.Group):
         "train style=mine.jpg data.dir=photos     # a network for your own painting",
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
         "evaluate starry-night wave               # losses and artifacts of two networks",
+        "export wave --onnx wave.onnx             # a style for ONNX Runtime",
     ),
 )
 @click.version_option(package_name="fast-style")
@@ -63,5 +65,5 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (app, demo, evaluate, optimize, sheet, styles, stylize, train):
+for _command in (app, demo, evaluate, export, optimize, sheet, styles, stylize, train):
     main.add_command(_command)
