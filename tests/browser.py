@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 60_000  # ms; other tests may run beside
+# Root, as in most containers, has no sandbox, and /dev/shm is small there.
+CONTAINER = ["--no-sandbox", "--disable-dev-shm-usage"]
+# A camera that films a test picture, and that every page may use.
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-qq"]
 
 
@@ -42,13 +47,14 @@ def chromium() -> Path:
 # `asyncio.run` to all tests that follow.
 @pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
-            # Root, as in most containers, has no sandbox, and /dev/shm is small there.
-            args=["--no-sandbox", "--disable-dev-shm-usage"],
+            args=[*CONTAINER, *CAMERA],
         )
         yield browser
         browser.close()
@@ -66,7 +72,7 @@ def visit(browser: "Browser") -> Iterator[Visit]:
 
     def visit(address: str, **options: Any) -> "Page":
         page = browser.new_context(**options).new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         watch(page, address)
         pages.append(page)
         page.goto(address)

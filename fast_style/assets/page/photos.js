@@ -32,10 +32,10 @@ export class Photos extends EventTarget {
   async add(files, refuse) {
     const most = this.#painter.limits.photos;
     const room = most ? Math.max(0, most - this.items.length) : files.length;
-    if (files.length > room) refuse(`There is room for ${most} photos at once. Remove some to add others.`);
     const items = files.slice(0, room).map((file) => this.#append(file));
     if (items.length && !this.current) this.choose(items[0]);
     else this.#changed();
+    if (files.length > room) refuse(`There is room for ${most} photos at once. Remove some to add others.`);
     for (const item of items) {
       const shown = this.#look(item);
       try {
