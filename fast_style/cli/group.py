@@ -8,6 +8,7 @@ import click
 
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
+from fast_style.cli.export import export
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
@@ -54,6 +55,7 @@ class _ProgramGroup(click.Group):
         "train style=mine.jpg data.dir=photos     # a network for your own painting",
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
         "evaluate starry-night wave               # losses and artifacts of two networks",
+        "export wave --onnx wave.onnx             # a style for ONNX Runtime",
     ),
 )
 @click.version_option(package_name="fast-style")
@@ -61,5 +63,5 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (demo, evaluate, optimize, sheet, styles, stylize, train):
+for _command in (demo, evaluate, export, optimize, sheet, styles, stylize, train):
     main.add_command(_command)

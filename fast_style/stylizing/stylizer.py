@@ -8,14 +8,16 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
 
-from fast_style.devices import find_device, is_cpu
+from fast_style.devices import find_device, gpu_is_idle, is_cpu
 from fast_style.errors import UserError
+from fast_style.extras import installed, missing_extra, need
 from fast_style.images import PendingPicture, upright_rgb
 from fast_style.networks import MIN_SIDE
 from fast_style.stylizing.blending import Style, read_blend
@@ -106,6 +108,8 @@ class Stylizer:
         self.name = found.name
         self.strength = strength
         self.device = "cpu" if is_cpu(device) else str(find_device(device))
+        if device == "auto" and gpu_is_idle():
+            _tell_that_gpu_is_idle()
         exactly = precision == "float32"
         self._one_pass = choose_engine(found, self.device, exactly)
         self.precision = self._one_pass.precision
@@ -114,6 +118,8 @@ class Stylizer:
             found, self.device, self.precision, exactly, band_rows, scratch, progress
         )
         self._always_in_bands = bool(band_rows or scratch)
+        if self._always_in_bands:
+            need("train", "bands of rows", "torch")
         self._finishing = Finishing(
             strength, preserve_color, None if mask is None else Mask(mask, feather)
         )
@@ -190,6 +196,12 @@ class Stylizer:
             if painted is not None:
                 return painted
             size = f"{photo.width} x {photo.height} px"
+            if not installed("torch"):
+                bands = missing_extra("train", "bands of rows, which take less memory,")
+                raise UserError(
+                    f"a picture of {size} is too large for one pass in the free memory: paint it "
+                    f"with --stroke 2, in a quarter of the memory, or smaller with --size; {bands}"
+                )
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
         self._one_pass.free_memory()
         return self._bands.start(photo)
@@ -207,6 +219,14 @@ class Stylizer:
             )
         painted = bring_up_tensors(photos, small, painted.to(photos.device, photos.dtype))
         return self._finishing.tensors(photos, painted)
+
+
+@cache  # once is enough
+def _tell_that_gpu_is_idle() -> None:
+    log.warning(
+        "the CPU paints (device cpu ends this note): %s",
+        missing_extra("train", "pictures on the GPU"),
+    )
 
 
 def _check_tensors(given: Tensor) -> None:
