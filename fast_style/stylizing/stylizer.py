@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -125,6 +127,13 @@ class Stylizer:
         )
         self._stroke = stroke
 
+    def finished_as(self, preserve_color: Preserve | None, stroke: Stroke) -> Stylizer:
+        """Return the same network with other colours and strokes; nothing is compiled anew."""
+        other = copy.copy(self)
+        other._finishing = replace(self._finishing, preserve=preserve_color)
+        other._stroke = stroke
+        return other
+
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides what the stylizer paints: weights and options."""
@@ -174,7 +183,7 @@ class Stylizer:
         if not isinstance(picture, Image.Image):
             raise TypeError(f"expected a picture of PIL's, got {_described(picture)}")
         photo = upright_rgb(picture)
-        _check_side(*photo.size)
+        check_side(*photo.size)
         small = shrink(photo, self._stroke)
         painted = self._start(small)
         if self._finishing.is_none and small is photo:
@@ -245,7 +254,7 @@ def _check_tensors(given: Tensor) -> None:
                 "255, and clamp what was enlarged"
             )
     height, width = given.shape[-2:]
-    _check_side(width, height)
+    check_side(width, height)
 
 
 def _described(given: object) -> str:
@@ -254,7 +263,12 @@ def _described(given: object) -> str:
     return f"a {type(given).__name__}"
 
 
-def _check_side(width: int, height: int) -> None:
+def check_side(width: int, height: int) -> None:
+    """Refuse a picture that is too small for the network.
+
+    Raises:
+        UserError: if a side is shorter than `MIN_SIDE`.
+    """
     if min(height, width) < MIN_SIDE:
         raise UserError(
             f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} px a "
