@@ -46,7 +46,7 @@ class Options(BaseModel):
     style: str
     strength: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
     color: Literal["style", "luminance", "histogram"] = "style"
-    stroke: Literal["auto"] | Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = 1.0
+    stroke: Literal["auto"] | Annotated[float, Field(ge=1, le=8, allow_inf_nan=False)] = "auto"
 
     @property
     def preserve_color(self) -> Preserve | None:

@@ -211,13 +211,13 @@ def settings_text(
     strength: float = 1.0,
     size: int | None = None,
     preserve_color: Preserve | None = None,
-    stroke: Stroke = 1.0,
+    stroke: Stroke = "auto",
     blend: str = "",
     mask: str = "",
     others: Sequence[str] = (),
 ) -> str:
     """Name what changes a picture, for `plan_files`; defaults behind the size are left out."""
-    widened = "" if stroke == 1 else f"stroke {stroke}"
+    widened = "" if stroke == "auto" else f"stroke {stroke}"
     named = (blend, preserve_color, widened, mask, *others)
     return " ".join([f"{strength:g} {size}", *filter(None, named)])
 
