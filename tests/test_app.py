@@ -69,8 +69,8 @@ def test_the_page_learns_styles_and_limits(client: TestClient) -> None:
             ["--strength", "0.35", "--preserve-color", "luminance", "--stroke", "2"],
         ),
         (
-            {"color": "histogram", "stroke": "auto"},
-            ["--preserve-color", "histogram", "--stroke", "auto"],
+            {"color": "histogram", "stroke": 1},
+            ["--preserve-color", "histogram", "--stroke", "1"],
         ),
     ],
 )
