@@ -293,7 +293,7 @@ def test_a_training_is_watched(visit: Visit, address: str, expect: Any) -> None:
     page.get_by_label("Thorough").check()
     page.get_by_role("button", name="Start training").click()
     expect(page.locator("#painting img")).to_be_hidden()
-    started = {"file": "coffee.jpg", "photos": "", "steps": 1000, "name": "coffee"}
+    started = {"file": "coffee.jpg", "photos": "", "steps": 2000, "name": "coffee"}
     assert page.evaluate("demo.started") == started
 
     def tell(**news: Any) -> None:

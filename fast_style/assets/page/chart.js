@@ -1,7 +1,6 @@
 // Losses over steps, as an SVG with a logarithmic scale.
 
 const NAMES = { total: "Total", content: "Content", style: "Style" };
-const WIDTH = 480;
 const HEIGHT = 200;
 const LEFT = 44;
 const BOTTOM = 20;
@@ -18,17 +17,18 @@ export function drawLosses(figure, losses, steps) {
   const values = points.flatMap((point) => names.map((name) => point[name])).filter((value) => value > 0);
   if (!values.length) return;
   const [low, high] = span(values);
-  const x = (step) => LEFT + (step / Math.max(steps, last.step, 1)) * (WIDTH - LEFT - 4);
+  const width = figure.clientWidth || 480; // px, so that text has its size on a phone too
+  const x = (step) => LEFT + (step / Math.max(steps, last.step, 1)) * (width - LEFT - 4);
   const y = (value) => 6 + (1 - Math.log(value / low) / Math.log(high / low)) * (HEIGHT - BOTTOM - 6);
 
-  const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" });
   chart.setAttribute("aria-label", `Losses after ${last.step} steps: ${names.map((name) => `${NAMES[name]} ${short(last[name])}`).join(", ")}`);
   for (const value of ticks(low, high)) {
-    chart.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }));
+    chart.append(svg("line", { class: "grid", x1: LEFT, x2: width, y1: y(value), y2: y(value) }));
     chart.append(svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   }
   chart.append(svg("text", { x: LEFT, y: HEIGHT - 4 }, "0"));
-  chart.append(svg("text", { x: WIDTH, y: HEIGHT - 4, "text-anchor": "end" }, `${Math.max(steps, last.step)} steps`));
+  chart.append(svg("text", { x: width, y: HEIGHT - 4, "text-anchor": "end" }, `${Math.max(steps, last.step)} steps`));
   for (const name of names.reverse()) {
     const line = points.filter((point) => point[name] > 0).map((point) => `${x(point.step).toFixed(1)},${y(point[name]).toFixed(1)}`);
     if (line.length === 1) line.push(line[0]); // a dot, by the round cap

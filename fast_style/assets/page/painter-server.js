@@ -71,11 +71,15 @@ function trainings(painter) {
       sessionStorage.setItem(MINE, JSON.stringify([...mine(), id]));
       return id;
     },
-    watch(onUpdate) {
+    watch(onUpdate, onError) {
       let watching = true;
       (async () => {
         while (watching) {
-          await look((update) => watching && onUpdate(update)).catch(() => {}); // asks again in a second
+          try {
+            await look((update) => watching && onUpdate(update));
+          } catch (error) {
+            if (watching) onError(error.message); // and asks again
+          }
           await pause(POLL);
         }
       })();

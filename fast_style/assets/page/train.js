@@ -37,7 +37,9 @@ export function trainTab(painter, { busy, use }) {
 
   // Asks for news only while there may be some.
   function watch() {
+    const lost = document.querySelector("#watch-notes");
     stop ??= painter.training.watch((update) => {
+      hush(lost);
       runs.update(update);
       const going = update.mine.some((training) => !ENDED.includes(training.state));
       busy(going);
@@ -45,7 +47,7 @@ export function trainTab(painter, { busy, use }) {
         stop?.();
         stop = null;
       }
-    });
+    }, (sentence) => complain(lost, sentence));
   }
 
   async function start(event) {
