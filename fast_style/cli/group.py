@@ -7,6 +7,7 @@ import sys
 import click
 
 from fast_style.cli.app import app
+from fast_style.cli.camera import camera
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
@@ -53,6 +54,7 @@ class _ProgramGroup(click.Group):
         "demo                                     # train and stylize, within five minutes",
         "stylize photo.jpg --style starry-night   # a photo in a shipped style",
         "app --open                               # the same on a page in your browser",
+        "camera                                   # the camera in a style, in a window",
         "sheet photo.jpg                          # a photo in all shipped styles, to compare",
         "train style=mine.jpg data.dir=photos     # a network for your own painting",
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
@@ -65,5 +67,5 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (app, demo, evaluate, export, optimize, sheet, styles, stylize, train):
+for _command in (app, camera, demo, evaluate, export, optimize, sheet, styles, stylize, train):
     main.add_command(_command)
