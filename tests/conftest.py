@@ -20,6 +20,7 @@ from typing import Any
 import absl.logging
 import numpy as np
 import pytest
+from browser import browser, chromium, visit  # noqa: F401  # fixtures
 from click.testing import CliRunner
 from command_line import noise
 from omegaconf import DictConfig
@@ -30,6 +31,7 @@ from torch.utils._pytree import tree_leaves
 from torchvision import models
 from training_runs import TINY, Train, done, picture
 
+from fast_style import Stylizer
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.cli import main
 from fast_style.config.compose import compose_config
@@ -139,6 +141,29 @@ def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
     save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def vivid_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained style at any strength, with a tiny network that changes much in milliseconds."""
+    torch.manual_seed(0)
+    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True)
+    with torch.no_grad():
+        network.to_rgb.weight.mul_(4)
+    path = tmp_path_factory.mktemp("style") / "vivid.safetensors"
+    save_style(TrainedStyle(network, "vivid"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def stylizer(vivid_style: Path) -> Stylizer:
+    return Stylizer(vivid_style, "cpu", precision="float32")
+
+
+@pytest.fixture(scope="session")
+def unchanged(vivid_style: Path) -> Stylizer:
+    """Gives the photo itself."""
+    return Stylizer(vivid_style, "cpu", precision="float32", strength=0)
 
 
 @pytest.fixture

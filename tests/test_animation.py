@@ -8,33 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner
+from command_line import run
 from film_making import drawn, make_film, pixels_of, times_of
 from PIL import Image, ImageSequence
 
 from fast_style import Stylizer
-from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.cli import main
 from fast_style.errors import UserError
-from fast_style.film import FilmOptions, moves, stylize_film
-from fast_style.networks.transformer import ImageTransformer
+from fast_style.film import FilmOptions, FilmResult, moves, stylize_film
 
 SIZE = (64, 48)
-
-
-@pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True)
-    save_style(TrainedStyle(network, "tiny"), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def unchanged(style: Path) -> Stylizer:
-    return Stylizer(style, "cpu", strength=0)
 
 
 def animation(path: Path, transparent: bool = False, **options: Any) -> Path:
@@ -69,7 +51,8 @@ def test_timing_and_loop_are_kept(
 ) -> None:
     source = animation(tmp_path / f"a{suffix}", duration=TIMES, loop=loop)
     assert moves(source)
-    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged, FilmOptions(quality=95)) == 5
+    made = stylize_film(source, tmp_path / f"b{suffix}", unchanged, FilmOptions(quality=95))
+    assert made == FilmResult(5)
     before, after = read(source), read(tmp_path / f"b{suffix}")
     assert after[0] == before[0] == TIMES
     assert after[2] == before[2]
@@ -114,7 +97,7 @@ def test_from_animation_to_film(tmp_path: Path, unchanged: Stylizer) -> None:
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_from_film_to_animation(tmp_path: Path, unchanged: Stylizer, suffix: str) -> None:
     source = make_film(tmp_path / "a.mp4", frames=30)
-    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged) == 30
+    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged).frames == 30
     times, frames, loop = read(tmp_path / f"b{suffix}")
     assert len(frames) == 30
     assert loop == 0
@@ -134,10 +117,14 @@ def test_a_fast_film_loses_frames_that_a_gif_would_play_slowly(
     assert sum(times) == pytest.approx(500, abs=20)
 
 
-def test_a_damaged_animation(tmp_path: Path, unchanged: Stylizer) -> None:
-    source = animation(tmp_path / "a.gif", duration=TIMES)
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_a_damaged_animation(tmp_path: Path, unchanged: Stylizer, suffix: str) -> None:
+    source = animation(tmp_path / f"a{suffix}", duration=TIMES)
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
-    assert 1 < stylize_film(source, tmp_path / "b.gif", unchanged) < 5
+    made = stylize_film(source, tmp_path / f"b{suffix}", unchanged)
+    assert 1 < made.frames < 5
+    (sentence,) = made.missing
+    assert sentence.startswith(f"{source} is damaged (")
 
 
 def test_memory_for_all_frames(
@@ -148,21 +135,19 @@ def test_memory_for_all_frames(
         stylize_film(film, tmp_path / "b.gif", unchanged, FilmOptions(size=20_000 * 8))
 
 
-def test_animations_on_the_command_line(tmp_path: Path, style: Path) -> None:
+def test_animations_on_the_command_line(tmp_path: Path, vivid_style: Path) -> None:
     folder, out = tmp_path / "trip", tmp_path / "out"
     folder.mkdir()
     animation(folder / "a.gif", duration=TIMES, loop=0)
     animation(folder / "b.png", duration=TIMES, loop=0)
     Image.new("RGB", SIZE).save(folder / "still.gif")
     for _ in range(2):  # what the same command wrote is replaced
-        command = ["stylize", str(folder), "--style", str(style), "-o", str(out)]
-        result = CliRunner().invoke(main, command)
+        result = run("stylize", folder, "--style", vivid_style, "-o", out)
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith("1 picture and 2 films in ")
         assert sorted(path.name for path in out.iterdir()) == ["a.gif", "b.png", "still.png"]
     assert read(out / "a.gif")[0] == TIMES
-    single = ["stylize", str(folder / "a.gif"), "--style", str(style), "-o"]
     for name in ("c.webp", "c.mp4", "c.jpg"):
-        result = CliRunner().invoke(main, [*single, str(tmp_path / name)])
+        result = run("stylize", folder / "a.gif", "--style", vivid_style, "-o", tmp_path / name)
         assert result.exit_code == 0, result.output
         assert (tmp_path / name).exists()

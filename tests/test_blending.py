@@ -106,6 +106,13 @@ def test_other_words_are_refused(text: str) -> None:
     assert "--blend" in complaints(result)[-1]
 
 
+@pytest.mark.parametrize("share", ["nan", "inf", "much"])
+def test_a_share_that_is_no_number(share: str) -> None:
+    result = run("stylize", "photo.jpg", "--blend", f"the-scream,wave:{share}")
+    assert result.exit_code == 2
+    assert f"'{share}' of 'wave' is not a number" in complaints(result)[-1]
+
+
 def test_the_command_blends(photo: Image.Image, tmp_path: Path) -> None:
     photo.save(tmp_path / "photo.png")
     command = ("stylize", tmp_path / "photo.png", "-o", tmp_path / "out", "--blend")

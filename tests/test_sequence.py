@@ -6,33 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner
+from command_line import run
 from film_making import drawn, make_film, pixels_of, times_of
 from PIL import Image
 
 from fast_style import Stylizer
-from fast_style.checkpoint import TrainedStyle, save_style
-from fast_style.cli import main
 from fast_style.errors import UserError
 from fast_style.film import FilmOptions, FilmProgress, stylize_film
-from fast_style.networks.transformer import ImageTransformer
 
 SIZE = (64, 48)
-
-
-@pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    network = ImageTransformer((4, 8, 8), residual_blocks=1, adjustable=True)
-    save_style(TrainedStyle(network, "tiny"), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def unchanged(style: Path) -> Stylizer:
-    return Stylizer(style, "cpu", strength=0)
 
 
 @pytest.fixture
@@ -49,7 +31,7 @@ def shots(tmp_path: Path) -> Path:
 
 def test_numbers_are_kept(tmp_path: Path, unchanged: Stylizer, shots: Path) -> None:
     target = tmp_path / "out" / "painted_%05d.png"
-    assert stylize_film(shots, target, unchanged) == 5
+    assert stylize_film(shots, target, unchanged).frames == 5
     names = sorted(path.name for path in target.parent.iterdir())
     assert names == [f"painted_{number:05}.png" for number in range(8, 13)]
     for number in range(8, 13):
@@ -66,14 +48,14 @@ def test_from_pictures_to_a_film(tmp_path: Path, unchanged: Stylizer, shots: Pat
 
 def test_from_a_film_to_pictures(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.mp4", frames=12)
-    assert stylize_film(film, tmp_path / "out" / "%d.png", unchanged) == 12
+    assert stylize_film(film, tmp_path / "out" / "%d.png", unchanged).frames == 12
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{number}.png" for number in range(1, 13)}
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_pictures_resume(tmp_path: Path, style: Path, shots: Path, smooth: bool) -> None:
-    stylizer = Stylizer(style, "cpu", precision="float32")
+def test_pictures_resume(tmp_path: Path, vivid_style: Path, shots: Path, smooth: bool) -> None:
+    stylizer = Stylizer(vivid_style, "cpu", precision="float32")
     target = tmp_path / "out" / "%02d.png"
 
     def stop(progress: FilmProgress) -> None:
@@ -86,7 +68,7 @@ def test_pictures_resume(tmp_path: Path, style: Path, shots: Path, smooth: bool)
     (kept,) = (path.stat().st_mtime_ns for path in [target.parent / "08.png"])
     told: list[FilmProgress] = []
     resumed = FilmOptions(mark="a mark", smooth=smooth, resume=True)
-    assert stylize_film(shots, target, stylizer, resumed, told.append) == 5
+    assert stylize_film(shots, target, stylizer, resumed, told.append).frames == 5
     assert told[0].done >= 4
     assert (target.parent / "08.png").stat().st_mtime_ns == kept
     stylize_film(shots, tmp_path / "again" / "%02d.png", stylizer, options)
@@ -107,9 +89,8 @@ def test_what_is_no_sequence(tmp_path: Path, unchanged: Stylizer, shots: Path) -
         stylize_film(shots, tmp_path / "%d.gif", unchanged)
 
 
-def test_on_the_command_line(tmp_path: Path, style: Path, shots: Path) -> None:
+def test_on_the_command_line(tmp_path: Path, vivid_style: Path, shots: Path) -> None:
     for target, made in (("o_%04d.jpg", "o_0008.jpg"), ("o.mp4", "o.mp4"), ("o.gif", "o.gif")):
-        command = ["stylize", str(shots), "--style", str(style), "-o", str(tmp_path / target)]
-        result = CliRunner().invoke(main, command)
+        result = run("stylize", shots, "--style", vivid_style, "-o", tmp_path / target)
         assert result.exit_code == 0, result.output
         assert (tmp_path / made).exists()

@@ -8,28 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from film_making import make_film, pixels_of
 from numpy.typing import NDArray
 
 from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
-from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.film import FilmOptions, FilmProgress, stylize_film
 from fast_style.film.encoding import FRAMES_OF_PART
 from fast_style.film.smoothing import Smoother, find_motion, grid, warped
 from fast_style.images import open_picture
-from fast_style.networks.transformer import ImageTransformer
 
 Pixels = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module")
-def stylizer(tmp_path_factory: pytest.TempPathFactory) -> Stylizer:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), path)
-    return Stylizer(path, "cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")

@@ -34,9 +34,34 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path, style: Path, photo: Path) -
 
 
 def test_several_pictures_to_one_file(tmp_path: Path, style: Path, photo: Path) -> None:
-    result = stylize(photo, photo, "--style", style, "-o", tmp_path / "all.jpg")
+    noise(40, 40).save(tmp_path / "other.png")
+    result = stylize(photo, tmp_path / "other.png", "--style", style, "-o", tmp_path / "all.jpg")
     refused(result, "all.jpg", "folder")
+    assert files(tmp_path) == ["other.png", "photo.jpg"]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.PSD", "x.zip", "x.jpgg"])
+def test_one_picture_to_a_format_that_is_not_written(
+    tmp_path: Path, style: Path, photo: Path, name: str
+) -> None:
+    refused(stylize(photo, "--style", style, "-o", tmp_path / name), name, "let it end in")
     assert files(tmp_path) == ["photo.jpg"]
+
+
+def test_one_film_to_a_format_that_is_not_written(tmp_path: Path, style: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"a film")
+    refused(stylize(tmp_path / "a.mp4", "--style", style, "-o", tmp_path / "x.txt"), ".mp4", ".mkv")
+    assert files(tmp_path) == ["a.mp4"]
+
+
+def test_folders_with_dots_in_their_names(tmp_path: Path, style: Path, photo: Path) -> None:
+    (tmp_path / "x.txt").mkdir()
+    for name in ("x.txt", "out-1.5", "1.11.2026", "my.pictures"):
+        assert stylize(photo, "--style", style, "-o", tmp_path / name).exit_code == 0
+        assert files(tmp_path / name) == ["photo.jpg"]
+    # Where several files are written, it can only be a folder.
+    assert stylize(tmp_path, "--style", style, "-o", tmp_path / "y.txt").exit_code == 0
+    assert (tmp_path / "y.txt" / "photo.jpg").is_file()
 
 
 def test_pictures_are_never_replaced_by_their_stylized_versions(

@@ -71,6 +71,24 @@ def test_a_picture_goes_into_a_folder(tmp_path: Path, reported: Reported, exists
     assert not reported
 
 
+def test_a_picture_that_is_named_twice_is_planned_once(
+    tmp_path: Path, reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = picture(tmp_path / "in" / "a.jpg"), tmp_path / "out"
+    link = tmp_path / "in" / "b.jpg"
+    link.symlink_to(photo)  # another name is another picture to the user
+    monkeypatch.chdir(tmp_path)
+    both = [(photo, out / "a.jpg"), (link, out / "b.jpg")]
+    assert plan_files([photo, Path("in/../in/a.jpg")], out, reported.append) == both[:1]
+    assert plan_files([photo, Path("in"), photo], out, reported.append) == [
+        both[0],
+        (Path("in/b.jpg"), out / "b.jpg"),
+    ]
+    single = tmp_path / "b.png"
+    assert plan_files([photo, photo], single, reported.append) == [(photo, single)]
+    assert not reported
+
+
 def test_a_folder_may_be_named_like_a_picture(tmp_path: Path, reported: Reported) -> None:
     photo, out = picture(tmp_path / "a.jpg"), tmp_path / "holiday.jpg"
     out.mkdir()
@@ -212,15 +230,13 @@ def test_a_picture_of_the_users_is_not_replaced(tmp_path: Path) -> None:
     assert mine.read_bytes() == before
 
 
-def test_a_file_that_is_named_is_replaced_with_a_word(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_named_is_replaced(tmp_path: Path) -> None:
     photo, mine = picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")
-    assert run([photo], mine) == [mine]
-    assert caplog.messages == [f"{mine} was there before and is replaced"]
-    caplog.clear()
-    assert run([photo], mine) == [mine]  # the first run wrote that file itself
-    assert caplog.messages == []
+    (first,) = first_run = plan_of_styles([photo], mine, [Path("wave.safetensors")], print)[0]
+    assert (first.target, first.replaces) == (mine, True)
+    assert list(stylize_files(inverting, first_run, None)) == [None]
+    (second,) = plan_of_styles([photo], mine, [Path("wave.safetensors")], print)[0]
+    assert (second.target, second.replaces) == (mine, False)  # the first run wrote it
 
 
 def test_several_styles_are_in_the_names(tmp_path: Path, reported: Reported) -> None:

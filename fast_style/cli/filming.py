@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from fast_style.cli.options import options_as
 
-def film_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--codec``, ``--smooth`` and ``--resume``.
+if TYPE_CHECKING:
+    from fast_style.film import FilmOptions
 
-    The command receives them as one `FilmOptions` named ``film``.
-    """
-    options = (
+
+def _film_options(codec: str | None, smooth: bool, resume: bool) -> FilmOptions:
+    from fast_style.film import FilmOptions
+
+    return FilmOptions(codec, resume=resume, smooth=smooth)
+
+
+film_options = options_as(
+    "film",
+    _film_options,
+    (
         click.option(
             "--codec",
             metavar="NAME",
@@ -28,16 +35,6 @@ def film_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--resume", is_flag=True, help="Go on with films that an earlier run did not finish."
         ),
-    )
-
-    @wraps(command)
-    def with_film(*args: Any, codec: str | None, smooth: bool, resume: bool, **kwargs: Any) -> Any:
-        from fast_style.film import FilmOptions
-
-        film = FilmOptions(codec, resume=resume, smooth=smooth)
-        return command(*args, film=film, **kwargs)
-
-    wrapped: Callable[..., Any] = with_film
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
+    ),
+)
+"""Adds ``--codec``, ``--smooth`` and ``--resume``, as one `FilmOptions` named ``film``."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,32 @@ def examples(*lines: str) -> str:
     called = program()
     # After \b, click keeps the line breaks of a paragraph.
     return "\n".join(["\b", "Examples:", *(f"  {called} {line}" for line in lines)])
+
+
+def options_as(
+    name: str, make: Callable[..., Any], options: Sequence[Callable[[Command], Command]]
+) -> Callable[[Command], Command]:
+    """Add options to a command, which receives all of them as one object.
+
+    Args:
+        name: the command's argument that takes the object.
+        make: makes the object; its arguments have the names of the options.
+        options: decorators as `click.option` gives them, in the order of the help.
+    """
+
+    def add(command: Command) -> Command:
+        @wraps(command)
+        def with_object(**given: Any) -> Any:
+            chosen = {option: given.pop(option) for option in signature(make).parameters}
+            return command(**given, **{name: make(**chosen)})
+
+        decorated: Any = with_object
+        for option in reversed(options):
+            decorated = option(decorated)
+        result: Command = decorated
+        return result
+
+    return add
 
 
 class FiniteRange(click.FloatRange):
@@ -84,7 +112,7 @@ def styles_option(help: str, required: bool = False) -> Callable[[Command], Comm
     return click.option(
         "--style",
         "styles",
-        type=_Style(),
+        type=StyleName(),
         required=required,
         multiple=True,
         metavar="STYLE",
@@ -102,7 +130,7 @@ def complete_style(
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-class _Style(click.types.StringParamType):
+class StyleName(click.types.StringParamType):
     """The name or file of a trained style."""
 
     def shell_complete(

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from fast_style.cli.options import options_as
 
-def saving_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--quality``, ``--keep-profile``, ``--keep-location`` and ``--strip-metadata``.
+if TYPE_CHECKING:
+    from fast_style.images import Saving
 
-    The command receives them as one `Saving` named ``saving``.
-    """
-    options = (
+
+def _saving(
+    quality: int | None, keep_profile: bool, keep_location: bool, strip_metadata: bool
+) -> Saving:
+    from fast_style.images import Saving
+
+    if keep_location and strip_metadata:
+        raise click.UsageError(
+            "--keep-location and --strip-metadata exclude each other: choose one."
+        )
+    return Saving(quality, keep_profile, keep_location, strip_metadata)
+
+
+saving_options = options_as(
+    "saving",
+    _saving,
+    (
         click.option(
             "--quality",
             type=click.IntRange(1, 100),
@@ -37,27 +50,7 @@ def saving_options(command: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Leave out the photo's EXIF and XMP, which are kept by default.",
         ),
-    )
-
-    @wraps(command)
-    def with_saving(
-        *args: Any,
-        quality: int | None,
-        keep_profile: bool,
-        keep_location: bool,
-        strip_metadata: bool,
-        **kwargs: Any,
-    ) -> Any:
-        from fast_style.images import Saving
-
-        if keep_location and strip_metadata:
-            raise click.UsageError(
-                "--keep-location and --strip-metadata exclude each other: choose one."
-            )
-        saving = Saving(quality, keep_profile, keep_location, strip_metadata)
-        return command(*args, saving=saving, **kwargs)
-
-    wrapped: Callable[..., Any] = with_saving
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
+    ),
+)
+"""Adds ``--quality``, ``--keep-profile``, ``--keep-location`` and ``--strip-metadata``, as one
+`Saving` named ``saving``."""

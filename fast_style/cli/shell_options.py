@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from fast_style.cli.options import options_as
 
 STREAM = Path("-")  # stands for standard input and standard output
 
@@ -86,6 +84,18 @@ def needs_pictures(
     return pictures
 
 
+def place_for(pictures: tuple[Path, ...], out: Path, shell: ShellOptions) -> Path:
+    """Choose where to write: by default, standard input goes to standard output."""
+    out_source = click.get_current_context().get_parameter_source("out")
+    if pictures == (STREAM,) and out_source == ParameterSource.DEFAULT:
+        out = STREAM
+    if out == STREAM and shell.json:
+        raise click.UsageError(
+            "The picture and --json both go to standard output: name a file with -o."
+        )
+    return out
+
+
 _OPTIONS = (
     click.option(
         "--format",
@@ -128,26 +138,5 @@ _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
 )
 
-
-def shell_options(command: Command) -> Command:
-    """Add the options of `ShellOptions`, which the command receives as ``shell``."""
-
-    @functools.wraps(command)
-    def packed(**given: Any) -> Any:
-        shell = ShellOptions(
-            **{field.name: given.pop(field.name) for field in fields(ShellOptions)}
-        )
-        out_source = click.get_current_context().get_parameter_source("out")
-        if given["pictures"] == (STREAM,) and out_source == ParameterSource.DEFAULT:
-            given["out"] = STREAM
-        if given["out"] == STREAM and shell.json:
-            raise click.UsageError(
-                "The picture and --json both go to standard output: name a file with -o."
-            )
-        return command(**given, shell=shell)
-
-    packed_command: Any = packed
-    for option in reversed(_OPTIONS):
-        packed_command = option(packed_command)
-    result: Command = packed_command
-    return result
+shell_options = options_as("shell", ShellOptions, _OPTIONS)
+"""Adds the options of `ShellOptions`, as one object named ``shell``."""

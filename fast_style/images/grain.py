@@ -47,7 +47,7 @@ def grain(top: int, bottom: int, width: int) -> NDArray[np.int8]:
     array([[-1,  1,  0],
            [ 1, -1, -1]], dtype=int8)
     """
-    first, second = (_repeat(tile, top, bottom, width) for tile in _tiles())
+    first, second = (_repeat(tile, top, bottom, width) for tile in grain_tiles())
     both = first + second
     both -= 1
     both -= np.where(both > 1, np.int8(3), np.int8(0))
@@ -63,7 +63,7 @@ def tiles_on(device: torch.device) -> list[Tensor]:
     """Copy the two tiles that `tensor_grain` repeats to a device, for pictures of any size."""
     import torch
 
-    return [torch.from_numpy(tile).to(device) for tile in _tiles()]
+    return [torch.from_numpy(tile).to(device) for tile in grain_tiles()]
 
 
 def tensor_grain(tiles: Sequence[Tensor], top: int, bottom: int, width: int) -> Tensor:
@@ -80,6 +80,7 @@ def _repeat_tensor(tile: Tensor, top: int, bottom: int, width: int) -> Tensor:
 
 
 @cache
-def _tiles() -> list[NDArray[np.int8]]:
+def grain_tiles() -> list[NDArray[np.int8]]:
+    """Return the two tiles of 0, 1 and 2 whose sum, modulo 3 and less 1, is the `grain`."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 3, shape, dtype=np.int8) for shape in ((251, 257), (263, 269))]

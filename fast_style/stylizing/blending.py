@@ -108,17 +108,24 @@ def parse_blend(text: str) -> dict[str, float]:
             )
         if name in blend:
             raise ValueError(f"'{text}' names {name} twice: give each style one share")
-        try:
-            blend[name] = float(share)
-        except ValueError:
-            raise ValueError(
-                f"'{share}' is no share of '{name}': write wave:0.6,starry-night:0.4"
-            ) from None
+        blend[name] = _share(name, share)
     try:
         _normalized(blend)
     except ValueError:
         raise ValueError(f"'{text}' needs shares of at least 0, not all 0") from None
     return blend
+
+
+def _share(name: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not math.isfinite(share):
+        raise ValueError(
+            f"the share '{text}' of '{name}' is not a number: write wave:0.6,starry-night:0.4"
+        )
+    return share
 
 
 def style_files(styles: tuple[str, ...], blend: Blend | None) -> dict[Path, Style]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from fast_style.errors import UserError
 from fast_style.files import numbered
@@ -30,11 +32,15 @@ from fast_style.images import (
     read_mark,
     refusal_by_suffix,
 )
+from fast_style.images.kinds import either
 from fast_style.images.writing import SAVE_FORMATS
+from fast_style.stylizing.colour import Preserve
+from fast_style.stylizing.strokes import Stroke
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[UserError], object]
+Item = TypeVar("Item")
 FileIdentity = tuple[int, int]  # device and inode, the same for all names of a file
 
 
@@ -48,6 +54,7 @@ class Job:
         mark: text that tells what ``target`` was made from, and is written into it.
         style: name of the style, for the metadata.
         moves: whether it is a film or an animation, rather than a picture.
+        replaces: whether ``target`` is there and was made from something else.
     """
 
     source: Path
@@ -55,6 +62,7 @@ class Job:
     mark: str
     style: str = ""
     moves: bool = False
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ def plan_files(
     that name, the style's name is added, and then a number if necessary. A file is replaced only if
     it was made from the same source, in the same style and with the same settings.
 
+    A file that is named twice is stylized once.
+
     Args:
         sources: pictures, films, and folders that stand for all of both in them.
         out: a folder, in which the names of pictures and the trees of folders are kept. For a
@@ -110,8 +120,9 @@ def plan_files(
 
     Raises:
         UserError: if ``out`` is a file and there are several pictures to write, or if its name has
-            the suffix of a picture format that cannot be written or is not the one of ``placing``.
+            the suffix of a format that cannot be written or is not the one of ``placing``.
     """
+    sources = _each_once(sources, _spelled_out)
     suffixes = SAVE_SUFFIXES | FORMATS.keys()
     if len(sources) == 1 and moves(sources[0]):
         suffixes |= ANIMATIONS.keys()
@@ -119,6 +130,8 @@ def plan_files(
         _check_format(out, placing)
         return [_plan_single_file(sources, out, styles, report, settings)]
     _check_folder(out)
+    if len(sources) == len(styles) == 1 and not sources[0].is_dir():
+        _check_not_a_file_name(out, sources[0])
     pairs = _pair_with_targets(sources, out, report, placing)
     targets = _FreeTargets(_identities(source for source, _ in pairs), report)
     plan = []
@@ -126,7 +139,7 @@ def plan_files(
         jobs = []
         for source, target in pairs:
             candidates = _candidates(target, name, always_named=len(styles) > 1)
-            mark = _mark(source, style, settings)
+            mark = mark_of(source, style, settings)
             job = targets.first_free(source, candidates, mark, style.stem)
             if job is not None:
                 jobs.append(job)
@@ -147,12 +160,11 @@ def _plan_single_file(
         raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
     if is_film(out) and not moves(source):
         raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
-    mark = _mark(source, styles[0], settings)
-    job = Job(source, out, mark, styles[0].stem, can_move and moves(source))
+    mark = mark_of(source, styles[0], settings)
+    replaces = out.exists() and _read_mark(out) != mark
+    job = Job(source, out, mark, styles[0].stem, can_move and moves(source), replaces)
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
-    if out.exists() and _read_mark(out) != job.mark:
-        log.warning("%s was there before and is replaced", out)
     return [job]
 
 
@@ -186,7 +198,38 @@ def _check_folder(out: Path) -> None:
         raise UserError(f"{out} cannot be written in that format: let it end in {nearest}")
 
 
-def _mark(source: Path, style: Path, settings: str) -> str:
+def _check_not_a_file_name(out: Path, source: Path) -> None:
+    """Refuse a name such as x.txt for one file; folders may have numbers, as in out-1.5."""
+    if not out.exists() and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", out.suffix.lower()):
+        raise UserError(
+            f"{out} ends in {out.suffix}, which is no format to write: let it end in "
+            f"{either(FORMATS if is_film(source) else SAVE_SUFFIXES)}, or make that folder first"
+        )
+
+
+def settings_text(
+    strength: float = 1.0,
+    size: int | None = None,
+    preserve_color: Preserve | None = None,
+    stroke: Stroke = "auto",
+    blend: str = "",
+    mask: str = "",
+    others: Sequence[str] = (),
+) -> str:
+    """Name what changes a picture, for `plan_files`; defaults behind the size are left out."""
+    widened = "" if stroke == "auto" else f"stroke {stroke}"
+    named = (blend, preserve_color, widened, mask, *others)
+    return " ".join([f"{strength:g} {size}", *filter(None, named)])
+
+
+def mark_of(source: Path, style: Path, settings: str) -> str:
+    """Return the text that tells what a file was made from, see `Job`.
+
+    Args:
+        source: picture or film.
+        style: file of the style.
+        settings: all else that changes what is made, from `settings_text`.
+    """
     made_of = [*map(os.path.realpath, (source, style)), settings]
     return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -203,7 +246,20 @@ def _pair_with_targets(
         else:
             below = source.relative_to(placing.base) if placing.base else source.name
             pairs.append((source, out / below))
+    pairs = _each_once(pairs, lambda pair: _spelled_out(pair[0]))
     return [(path, target.with_suffix(placing.suffix_for(path))) for path, target in pairs]
+
+
+def _spelled_out(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100, a link stays: it is a picture by another name
+
+
+def _each_once(items: Iterable[Item], key: Callable[[Item], str]) -> list[Item]:
+    """Return the first item of each key."""
+    first: dict[str, Item] = {}
+    for item in items:
+        first.setdefault(key(item), item)
+    return list(first.values())
 
 
 def _read_mark(path: Path) -> str | None:
