@@ -251,8 +251,8 @@ def main(clients: int, seconds: float) -> None:
         server.terminate()
     click.echo(table(tally))
     click.echo(
-        f"\n{tally.refused:,} wrong requests were refused, {tally.busy} good ones were told to come "
-        f"later, {len(tally.lost)} were lost or mixed up."
+        f"\n{tally.refused:,} wrong requests were refused, {tally.busy} good ones were told to "
+        f"come later, {len(tally.lost)} were lost or mixed up."
     )
     for sentence in tally.lost[:20]:
         click.echo(sentence)
