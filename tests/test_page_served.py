@@ -1,5 +1,6 @@
 """The page of `fast-style app` in Chromium: what is seen, painted, downloaded and trained."""
 
+import json
 import re
 import subprocess
 import sys
@@ -58,9 +59,19 @@ def expect(browser: object) -> Any:
     return expect
 
 
-def preview(page: "Page") -> Any:
-    """Wait for the answer to what is asked for next."""
-    return page.expect_response(lambda answer: "/preview?" in answer.url and answer.ok)
+def painting(page: "Page", expect: Any, option: str, value: object) -> str:
+    """Wait until the page shows the painting with this option, and return its pixels."""
+    shown = f"#picture[data-shown*='\"{option}\":{json.dumps(value)}']"
+    expect(page.locator(shown)).to_be_visible()
+    pixels: str = page.locator(".after").evaluate(
+        """(image) => {
+            const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            return context.getImageData(0, 0, canvas.width, canvas.height).data.join();
+        }"""
+    )
+    return pixels
 
 
 def ids(page: "Page") -> set[str]:
@@ -76,23 +87,17 @@ def test_a_photo_is_dropped_painted_and_downloaded(
     visit: Visit, app: str, expect: Any, photos: list[Path], tmp_path: Path
 ) -> None:
     page = visit(app)
-    pictures = []
-    with preview(page) as answer:
-        hand_over(page, "drop", photos[0])
-    pictures.append(answer.value.body())
+    hand_over(page, "drop", photos[0])
+    pictures = [painting(page, expect, "strength", 1)]
     expect(page.locator(".swatch img:visible")).to_have_count(len(shipped_styles()))
-    with preview(page) as answer:
-        page.get_by_label("wave").check()
-    pictures.append(answer.value.body())
-    with preview(page) as answer:
-        slide(page, "#strength", 0.5)
-    pictures.append(answer.value.body())
-    with preview(page) as answer:
-        page.locator("[name=color][value=luminance]").check()
-    pictures.append(answer.value.body())
-    with preview(page) as answer:
-        slide(page, "#stroke", 2)
-    pictures.append(answer.value.body())
+    page.get_by_label("wave").check()
+    pictures.append(painting(page, expect, "style", "wave"))
+    slide(page, "#strength", 0.5)
+    pictures.append(painting(page, expect, "strength", 0.5))
+    page.locator("[name=color][value=luminance]").check()
+    pictures.append(painting(page, expect, "color", "luminance"))
+    slide(page, "#stroke", 2)
+    pictures.append(painting(page, expect, "stroke", 2))
     assert len(set(pictures)) == 5
 
     with page.expect_download() as download:
