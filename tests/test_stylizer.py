@@ -199,10 +199,12 @@ def test_values_a_rounding_error_outside_are_accepted(stylize: Stylizer) -> None
 def test_other_things_than_pictures_are_refused(
     stylize: Stylizer, given: object, told: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"expected a picture of PIL's or a tensor, got {told}"):
+    with pytest.raises(
+        TypeError, match=f"expected a picture of PIL's, an array or a tensor, got {told}"
+    ):
         stylize(given)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match=f"expected a picture of PIL's, got {told}"):
-        stylize.begin(given)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"expected a picture of PIL's or an array, got {told}"):
+        stylize.begin(given)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 15), (1, 1)])

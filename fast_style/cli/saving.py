@@ -36,6 +36,12 @@ saving_options = options_as(
             "JPEG and AVIF store colours at half the resolution. PNG and TIFF lose nothing at any.",
         ),
         click.option(
+            "--depth",
+            type=click.Choice(("8", "16")),
+            help="Bits a channel of PNG and TIFF, by default those of the photo. With 16, skies are "
+            "smooth even where the photo has 8.",
+        ),
+        click.option(
             "--keep-profile",
             is_flag=True,
             help="Write in the photo's own RGB colours, such as Display P3, and not in sRGB.",

@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.errors import UserError
+from fast_style.images.floats import (
+    Box,
+    FloatPicture,
+    Kind,
+    Picture,
+    resize_floats,
+    size_of,
+    to_floats,
+    values_in,
+)
 from fast_style.networks import MIN_SIDE
-from fast_style.stylizing.strips import strips
+from fast_style.stylizing.strips import made_in_strips
 
 Array = NDArray[Any]
 Stroke = float | Literal["auto"]
@@ -72,17 +82,21 @@ def small_size(size: tuple[int, int], stroke: Stroke) -> tuple[int, int]:
     return width, height
 
 
-def shrink(photo: Image.Image, stroke: Stroke) -> Image.Image:
-    """Return the photo at `small_size`, or the photo itself if that is its size."""
-    size = small_size(photo.size, stroke)
-    return photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
+def shrink(photo: Kind, stroke: Stroke) -> Kind:
+    """Return the photo, of mode "RGB" or of floats, at `small_size`; itself if that is its size."""
+    size = small_size(size_of(photo), stroke)
+    if size == size_of(photo):
+        return photo
+    if isinstance(photo, Image.Image):
+        return photo.resize(size, Image.Resampling.LANCZOS)
+    return resize_floats(photo, size)
 
 
-def bring_up(photo: Image.Image, small: Image.Image, painted: Image.Image) -> Image.Image:
+def bring_up(photo: Kind, small: Kind, painted: Kind) -> Kind:
     """Enlarge a small painted picture to the photo's size, along the photo's edges.
 
     Args:
-        photo: a picture of mode "RGB".
+        photo: a picture of mode "RGB" or of floats.
         small: the photo, smaller.
         painted: the stylized version of ``small``, of the same size.
 
@@ -95,45 +109,23 @@ def bring_up(photo: Image.Image, small: Image.Image, painted: Image.Image) -> Im
     >>> result.getpixel((29, 30)), result.getpixel((30, 30))
     ((0, 0, 255), (255, 255, 0))
     """
-    if small.size == photo.size:
+    (width, height), (small_width, small_height) = size_of(photo), size_of(small)
+    if (width, height) == (small_width, small_height):
         return painted
-    result = Image.new("RGB", photo.size)
-    for box in strips(photo.size, PIXELS_AT_ONCE):
-        _, top, _, bottom = box
-        rows = _neighbours(top, bottom, photo.height, small.height)
+    columns = _neighbours(0, width, width, small_width)
+
+    def strip(box: Box) -> FloatPicture:
+        rows = _neighbours(box[1], box[3], height, small_height)
         first, last = int(rows.indices.min()), int(rows.indices.max()) + 1
-        near = (0, first, small.width, last)
-        strip = _bilateral(
-            np.asarray(photo.crop(box)) / np.float32(255),
-            np.asarray(small.crop(near)) / np.float32(255),
-            np.asarray(painted.crop(near)) / np.float32(255),
-            rows.from_first(first),
-            _neighbours(0, photo.width, photo.width, small.width),
-        )
-        result.paste(Image.fromarray(np.rint(strip * 255).astype(np.uint8)), box)
-    return result
+        near = (0, first, small_width, last)
+        parts = (_floats_in(photo, box), _floats_in(small, near), _floats_in(painted, near))
+        return _bilateral(*parts, rows.from_first(first), columns)
+
+    return made_in_strips(photo, strip, PIXELS_AT_ONCE)
 
 
-def shrink_array(photo: Array, stroke: Stroke) -> Array:
-    """`shrink` for a float array ``(H, W, 3)``."""
-    height, width, _ = photo.shape
-    size = small_size((width, height), stroke)
-    if size == (width, height):
-        return photo
-    channels = [
-        np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS))
-        for channel in np.moveaxis(photo.astype(np.float32), -1, 0)
-    ]
-    return np.stack(channels, axis=-1).clip(0, 1)
-
-
-def bring_up_array(photo: Array, small: Array, painted: Array) -> Array:
-    """`bring_up` for float arrays ``(H, W, 3)`` in [0, 1]; returns float32."""
-    rows, columns = (
-        _neighbours(0, side, side, small_side)
-        for side, small_side in zip(photo.shape[:2], small.shape[:2], strict=True)
-    )
-    return _bilateral(photo, small, painted, rows, columns)
+def _floats_in(picture: Picture, box: Box) -> FloatPicture:
+    return to_floats(values_in(picture, box))
 
 
 class _Neighbours:
