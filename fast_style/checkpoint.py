@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
+from fast_style.extras import need
 from fast_style.files import replace_file
 from fast_style.images import is_picture
 from fast_style.networks import Plan, at_strength, plan_network
@@ -97,7 +98,12 @@ class StyleFile:
         )
 
     def network(self) -> ImageTransformer:
-        """The network in evaluation mode."""
+        """The network in evaluation mode.
+
+        Raises:
+            UserError: if PyTorch is missing.
+        """
+        need("train", "networks as PyTorch modules", "torch")
         import torch
 
         from fast_style.networks.transformer import ImageTransformer
@@ -221,7 +227,7 @@ def load_style(style: str | Path) -> TrainedStyle:
         style: name of a shipped style, or a path.
 
     Raises:
-        UserError: as `read_style`.
+        UserError: as `read_style`, or if PyTorch is missing.
 
     >>> style = load_style("starry-night")
     >>> style.network.config

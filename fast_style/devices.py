@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from fast_style.errors import UserError
+from fast_style.extras import installed, need
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ _M_MMAP_MAX = -4
 
 # How libraries report a lack of memory. The last is PyTorch's, when its first import ran out of it.
 _OUT_OF_MEMORY = re.compile(
-    r"bad_alloc|out of memory|not enough memory|can(?:'t|not) allocate memory|"
+    r"bad_alloc|out of memory|not enough memory|can(?:'t|not) alloc|"
     r"(?:failed|unable) to allocate|failed to map segment|can't start new thread|"
     r"torch. can only be initialized once",
     re.IGNORECASE,
@@ -55,20 +56,28 @@ def is_cpu(device: str) -> bool:
     """
     if device != "auto":
         return device in ("cpu", "cpu:0")
-    return sys.platform == "linux" and not any(
-        next(Path("/dev").glob(pattern), None) for pattern in _GPU_FILES
-    )
+    return not installed("torch") or (sys.platform == "linux" and not _has_gpu_files())
+
+
+def gpu_is_idle() -> bool:
+    """Whether ``auto`` means the CPU only because PyTorch, which would use the GPU, is missing."""
+    return sys.platform == "linux" and _has_gpu_files() and not installed("torch")
+
+
+def _has_gpu_files() -> bool:
+    return any(next(Path("/dev").glob(pattern), None) for pattern in _GPU_FILES)
 
 
 def find_device(device: str) -> torch.device:
     """The device of a name such as ``cpu`` or ``cuda:0``; ``auto`` prefers a GPU.
 
     Raises:
-        UserError: if this machine does not have the device.
+        UserError: if this machine does not have the device, or PyTorch is missing.
 
     >>> find_device("cpu")
     device(type='cpu')
     """
+    need("train", f"devices other than cpu, such as '{device}',", "torch")
     import torch
 
     if device == "auto":

@@ -139,7 +139,7 @@ def farneback(start: NDArray[Any], end: NDArray[Any]) -> Floats:
 
 def stylized(frames: Sequence[Pixels], style: str) -> list[Pixels]:
     """Each frame as the network paints it."""
-    stylizer = Stylizer(style)
+    stylizer = Stylizer(style, stroke=1)
     return [
         np.asarray(stylizer(Image.fromarray(frame)))
         for frame in tqdm(frames, desc=style, leave=False, disable=None)

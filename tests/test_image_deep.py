@@ -209,13 +209,14 @@ def test_grey_in_linear_light(tmp_path: Path) -> None:
     data = b"icc\0\0" + zlib.compress(profile)
     (tmp_path / "p.png").write_bytes(png(values, 16, 0, chunk(b"iCCP", data)))
     found = levels(open_photo(tmp_path / "p.png", deep=True).colours)
-    assert np.abs(found - as_rgb(srgb_encode(values / TOP) / 255 * TOP)).max() < CLOSE
+    expected = srgb_encode(values / TOP)[..., None] / 255 * TOP
+    assert np.abs(found - expected).max() < 4 * CLOSE  # the darkest shades are spread most
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_cut_off_files_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"p{suffix}"
-    save_picture(noise(60, 80, 3) / np.float32(TOP), path)
+    save_picture(photo_of(noise(60, 80, 3))[0], path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"is damaged or incomplete|its beginning is damaged"):
@@ -246,7 +247,7 @@ def test_colours_in_floats_are_refused(tmp_path: Path) -> None:
 
 
 def photo_of(values: NDArray[np.uint16]) -> tuple[Any, Any]:
-    floats = values / np.float32(TOP)
+    floats = np.divide(values, TOP, dtype=np.float32)
     return floats[..., :3], floats[..., 3] if values.shape[2] == 4 else None
 
 

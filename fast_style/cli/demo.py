@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fast_style.cli.options import FILE, FiniteRange, examples, out_option, seed_option
+from fast_style.extras import TRAINING, need
 from fast_style.shell import program, quote, readable
 
 
@@ -57,6 +58,7 @@ def demo(
     Two demos with the same --steps and --seed make the same network on the same machine, bit for
     bit.
     """
+    need("train", "demos", *TRAINING)
     from fast_style.demo import default_minutes, has_cuda, run_demo
 
     minutes = default_minutes(has_cuda()) if minutes is None else minutes

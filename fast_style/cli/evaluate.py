@@ -18,6 +18,7 @@ from fast_style.cli.options import (
 )
 from fast_style.cli.output import INTERRUPTED, warnings_shown
 from fast_style.cli.progress import ShareBar
+from fast_style.extras import TRAINING, need
 
 
 @click.command(
@@ -94,6 +95,7 @@ def evaluate(
     CHECKPOINTS are shipped styles (see `styles`) or .safetensors files. Totals can be compared only
     between networks of the same painting and the same loss. Ctrl-C keeps what was measured so far.
     """
+    need("train", "evaluations", *TRAINING)
     from fast_style.evaluation.evaluate import Plan, evaluate
 
     plan = Plan(

@@ -20,6 +20,7 @@ from fast_style.cli.options import (
 )
 from fast_style.cli.output import warnings_shown
 from fast_style.cli.progress import ShareBar
+from fast_style.extras import TRAINING, need
 
 
 @click.command(
@@ -95,6 +96,7 @@ def optimize(
     so far.
     """
     started = time.monotonic()
+    need("train", "pictures without a network", *TRAINING)
     from fast_style.optimize.files import PreparedTask, Task
     from fast_style.optimize.pyramid import Progress, Settings
 

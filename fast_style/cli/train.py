@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fast_style.extras import TRAINING, need
 from fast_style.shell import program, quote, readable
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 @click.pass_context
 def train(ctx: click.Context) -> None:
     """Train a network for one painting, configured by Hydra."""
+    need("train", "training runs", *TRAINING)
     from fast_style.config.launch import launch
 
     launch(_train_and_report, ctx.args, command=["train"])

@@ -14,7 +14,7 @@ from fast_style.images.floats import Box, FloatPicture, Kind, size_of, values_in
 from fast_style.stylizing.colour import Preserve, preserve_color
 from fast_style.stylizing.masks import Mask
 from fast_style.stylizing.strips import made_in_strips
-from fast_style.stylizing.strokes import Stroke, bring_up, shrink
+from fast_style.stylizing.strokes import Stroke, shrink
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,13 +86,6 @@ class Finishing:
 def shrink_tensors(photos: Tensor, stroke: Stroke) -> Tensor:
     """`shrink` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
     return photos if stroke == 1 else _on_arrays(partial(shrink, stroke=stroke), photos)
-
-
-def bring_up_tensors(photos: Tensor, small: Tensor, painted: Tensor) -> Tensor:
-    """`bring_up` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
-    if small.shape == photos.shape:
-        return painted
-    return _on_arrays(bring_up, photos, small, painted)
 
 
 def _on_arrays(function: Callable[..., Array], *batches: Tensor) -> Tensor:

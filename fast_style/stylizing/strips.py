@@ -1,6 +1,7 @@
 """Walk through a picture of any size in strips of rows."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,10 @@ def strips(size: tuple[int, int], pixels: int = PIXELS_IN_STRIP) -> Iterator[Box
 
 
 def made_in_strips(
-    like: Kind, strip: Callable[[Box], FloatPicture], pixels: int = PIXELS_IN_STRIP
+    like: Kind,
+    strip: Callable[[Box], FloatPicture],
+    pixels: int = PIXELS_IN_STRIP,
+    threads: int = 1,
 ) -> Kind:
     """Make a picture of the kind and size of another.
 
@@ -35,13 +39,21 @@ def made_in_strips(
         like: a picture of mode "RGB", or of floats.
         strip: returns the colours in a box.
         pixels: about how many are in a strip.
+        threads: how many strips to make at once.
     """
-    if isinstance(like, Image.Image):
-        picture = Image.new("RGB", like.size)
-        for box in strips(like.size, pixels):
-            picture.paste(to_image(strip(box)), box)
-        return picture
-    values = np.empty_like(like)
-    for box in strips(size_of(like), pixels):
-        values[box[1] : box[3]] = strip(box)
-    return values
+    boxes = list(strips(size_of(like), pixels))
+    with ThreadPoolExecutor(threads) as pool:
+        if isinstance(like, Image.Image):
+            picture = Image.new("RGB", like.size)
+            parts = pool.map(lambda box: to_image(strip(box)), boxes)
+            for box, part in zip(boxes, parts, strict=True):
+                picture.paste(part, box)
+            return picture
+        values = np.empty_like(like)
+
+        def fill(box: Box) -> None:
+            values[box[1] : box[3]] = strip(box)
+
+        for _ in pool.map(fill, boxes):
+            pass  # raises what a thread raised
+        return values

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fast_style.devices import usable_cores
 from fast_style.errors import UserError
 from fast_style.images.floats import (
     Box,
     FloatPicture,
     Kind,
-    Picture,
     resize_floats,
     size_of,
     to_floats,
@@ -112,23 +112,23 @@ def bring_up(photo: Kind, small: Kind, painted: Kind) -> Kind:
     (width, height), (small_width, small_height) = size_of(photo), size_of(small)
     if (width, height) == (small_width, small_height):
         return painted
-    columns = _neighbours(0, width, width, small_width)
+    columns = neighbours(0, width, width, small_width)
 
     def strip(box: Box) -> FloatPicture:
-        rows = _neighbours(box[1], box[3], height, small_height)
-        first, last = int(rows.indices.min()), int(rows.indices.max()) + 1
+        rows = neighbours(box[1], box[3], height, small_height)
+        first, last = rows.span
         near = (0, first, small_width, last)
-        parts = (_floats_in(photo, box), _floats_in(small, near), _floats_in(painted, near))
-        return _bilateral(*parts, rows.from_first(first), columns)
+        guide, low, paint = (
+            to_floats(values_in(picture, part))
+            for picture, part in ((photo, box), (small, near), (painted, near))
+        )
+        return _bilateral(guide, low, paint, rows.from_first(first), columns)
 
-    return made_in_strips(photo, strip, PIXELS_AT_ONCE)
+    # numpy lets other threads work
+    return made_in_strips(photo, strip, PIXELS_AT_ONCE, threads=usable_cores())
 
 
-def _floats_in(picture: Picture, box: Box) -> FloatPicture:
-    return to_floats(values_in(picture, box))
-
-
-class _Neighbours:
+class Neighbours:
     """The three small rows, or columns, nearest to each one of the photo.
 
     Args:
@@ -140,20 +140,26 @@ class _Neighbours:
         self.indices = indices
         self.weights = weights
 
-    def from_first(self, first: int) -> _Neighbours:
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first of them, and the one behind the last."""
+        return int(self.indices.min()), int(self.indices.max()) + 1
+
+    def from_first(self, first: int) -> Neighbours:
         """The same in rows cropped from ``first`` on."""
-        return _Neighbours(self.indices - first, self.weights)
+        return Neighbours(self.indices - first, self.weights)
 
 
-def _neighbours(begin: int, end: int, side: int, small_side: int) -> _Neighbours:
+def neighbours(begin: int, end: int, side: int, small_side: int) -> Neighbours:
+    """The neighbours of rows, or columns, ``begin`` to ``end`` of the photo's ``side``."""
     places = (np.arange(begin, end) + 0.5) * small_side / side - 0.5
     near = np.rint(places).astype(int) + np.arange(-1, 2)[:, None]
     weights = np.exp((near - places) ** 2 / (-2 * SPACE**2))
-    return _Neighbours(near.clip(0, small_side - 1), weights.astype(np.float32))
+    return Neighbours(near.clip(0, small_side - 1), weights.astype(np.float32))
 
 
 def _bilateral(
-    photo: Array, small: Array, painted: Array, rows: _Neighbours, columns: _Neighbours
+    photo: Array, small: Array, painted: Array, rows: Neighbours, columns: Neighbours
 ) -> Array:
     # Channels come first, so that numpy works on long rows.
     photo = np.ascontiguousarray(np.moveaxis(photo, -1, 0), np.float32)

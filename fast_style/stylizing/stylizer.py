@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.devices import find_device, is_cpu
+from fast_style.devices import find_device, gpu_is_idle, is_cpu
 from fast_style.errors import UserError
+from fast_style.extras import installed, missing_extra, need
 from fast_style.images import PendingFloats, PendingPicture, upright_rgb
 from fast_style.images.floats import FloatPicture, Kind, Picture, size_of
 from fast_style.networks import MIN_SIDE
 from fast_style.stylizing.blending import Style, read_blend
 from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
-from fast_style.stylizing.finishing import Finishing, bring_up_tensors, shrink_tensors
+from fast_style.stylizing.finishing import Finishing, shrink_tensors
 from fast_style.stylizing.masks import Mask
 from fast_style.stylizing.strokes import Stroke, bring_up, shrink
 
@@ -57,7 +61,8 @@ class Stylizer:
             colour and their spread; see `preserve_color`. By default colours are the style's.
         stroke: how many times wider than the network's own its strokes are, at least 1. The
             picture is painted that much smaller, and brought up along the photo's edges. ``auto``
-            makes strokes that are seen when the whole picture is; see `stroke_for`.
+            makes strokes that are seen when the whole picture is, see `stroke_for`: pictures of up
+            to 800 px are painted at their own size.
         mask: picture whose white is painted and whose black stays the photo; see `Mask`.
         feather: blur of the mask's edges in pixels of the photo, at least 0.
 
@@ -88,7 +93,7 @@ class Stylizer:
         scratch: Path | None = None,
         progress: Callable[[float, float], object] | None = None,
         preserve_color: Preserve | None = None,
-        stroke: Stroke = 1.0,
+        stroke: Stroke = "auto",
         mask: Image.Image | None = None,
         feather: float = 0.0,
     ) -> None:
@@ -107,6 +112,8 @@ class Stylizer:
         self.name = found.name
         self.strength = strength
         self.device = "cpu" if is_cpu(device) else str(find_device(device))
+        if device == "auto" and gpu_is_idle():
+            _tell_that_gpu_is_idle()
         exactly = precision == "float32"
         self._one_pass = choose_engine(found, self.device, exactly)
         self.precision = self._one_pass.precision
@@ -115,10 +122,19 @@ class Stylizer:
             found, self.device, self.precision, exactly, band_rows, scratch, progress
         )
         self._always_in_bands = bool(band_rows or scratch)
+        if self._always_in_bands:
+            need("train", "bands of rows", "torch")
         self._finishing = Finishing(
             strength, preserve_color, None if mask is None else Mask(mask, feather)
         )
         self._stroke = stroke
+
+    def finished_as(self, preserve_color: Preserve | None, stroke: Stroke) -> Stylizer:
+        """Return the same network with other colours and strokes; nothing is compiled anew."""
+        other = copy.copy(self)
+        other._finishing = replace(self._finishing, preserve=preserve_color)
+        other._stroke = stroke
+        return other
 
     @property
     def digest(self) -> str:
@@ -185,12 +201,19 @@ class Stylizer:
         return self._begin(_checked_array(picture))
 
     def _begin(self, photo: Kind) -> Callable[[], Kind]:
-        _check_side(*size_of(photo))
+        check_side(*size_of(photo))
         small = shrink(photo, self._stroke)
         painted = self._start(small)
         if self._finishing.is_none and small is photo:
             return painted
-        return lambda: self._finishing.picture(photo, bring_up(photo, small, painted()))
+        return lambda: self._finishing.picture(photo, self._brought_up(photo, small, painted()))
+
+    def _brought_up(self, photo: Kind, small: Kind, painted: Kind) -> Kind:
+        if self.device == "cpu" or small is photo:
+            return bring_up(photo, small, painted)
+        from fast_style.stylizing.torch_strokes import bring_up_on
+
+        return bring_up_on(self.device, photo, small, painted)
 
     def _start(self, photo: Kind) -> Callable[[], Any]:
         if not self._always_in_bands:
@@ -199,11 +222,19 @@ class Stylizer:
                 return painted
             width, height = size_of(photo)
             size = f"{width} x {height} px"
+            if not installed("torch"):
+                bands = missing_extra("train", "bands of rows, which take less memory,")
+                raise UserError(
+                    f"a picture of {size} is too large for one pass in the free memory: paint it "
+                    f"with --stroke 2, in a quarter of the memory, or smaller with --size; {bands}"
+                )
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
         self._one_pass.free_memory()
         return self._bands.start(photo)
 
     def _stylize_tensors(self, photos: Tensor) -> Tensor:
+        from fast_style.stylizing.torch_strokes import bring_up_tensors
+
         small = shrink_tensors(photos, self._stroke)
         painted = self._one_pass.paint_tensors(small)
         if painted is None:
@@ -214,6 +245,14 @@ class Stylizer:
             )
         painted = bring_up_tensors(photos, small, painted.to(photos.device, photos.dtype))
         return self._finishing.tensors(photos, painted)
+
+
+@cache  # once is enough
+def _tell_that_gpu_is_idle() -> None:
+    log.warning(
+        "the CPU paints (device cpu ends this note): %s",
+        missing_extra("train", "pictures on the GPU"),
+    )
 
 
 def _checked_array(given: NDArray[Any]) -> FloatPicture:
@@ -238,7 +277,7 @@ def _check_tensors(given: Tensor) -> None:
     if given.numel():
         _check_range(*(value.item() for value in given.detach().aminmax()))
     height, width = given.shape[-2:]
-    _check_side(width, height)
+    check_side(width, height)
 
 
 def _check_range(least: float, most: float) -> None:
@@ -255,7 +294,12 @@ def _described(given: object) -> str:
     return f"a {type(given).__name__}"
 
 
-def _check_side(width: int, height: int) -> None:
+def check_side(width: int, height: int) -> None:
+    """Refuse a picture that is too small for the network.
+
+    Raises:
+        UserError: if a side is shorter than `MIN_SIDE`.
+    """
     if min(height, width) < MIN_SIDE:
         raise UserError(
             f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} px a "
