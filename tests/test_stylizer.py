@@ -193,7 +193,7 @@ def test_values_a_rounding_error_outside_are_accepted(stylize: Stylizer) -> None
 @pytest.mark.parametrize(
     ("given", "told"),
     [("photo.jpg", r"the path 'photo\.jpg': open it with PIL\.Image\.open"),
-     (Path("photo.jpg"), r"the path 'photo\.jpg'"), (np.zeros((32, 32, 3)), "a ndarray"),
+     (Path("photo.jpg"), r"the path 'photo\.jpg'"), ([[[0.5] * 3] * 32] * 32, "a list"),
      (None, "a NoneType")],
 )  # fmt: skip
 def test_other_things_than_pictures_are_refused(
