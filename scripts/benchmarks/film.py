@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -112,15 +113,12 @@ def measure_film(
 
         few = min(frames, 50)
         film = probe(source)
-        decoded = [
-            frame for frame, _ in zip(read_frames(film, film.size), range(few), strict=False)
-        ]
+        decoded = list(islice(read_frames(film, film.size), few))
         reading = _seconds_each(lambda: list(read_frames(film, film.size)), frames)
         painted = [stylizer(frame.picture) for frame in decoded]
         network = _seconds_each(lambda: [stylizer(frame.picture) for frame in decoded], few)
-        writer = PartWriter(
-            Path(name) / "c.mp4", plan_encoding(film, target, None, None, film.size)
-        )
+        encoding = plan_encoding(film, target, None, None, film.size)
+        writer = PartWriter(Path(name) / "c.mp4", encoding)
 
         def write() -> None:
             import numpy as np
