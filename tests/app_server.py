@@ -18,9 +18,12 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 
 
 @contextmanager
-def serving(styles: Path, token: str = "", **limits: Any) -> Iterator[TestClient]:
-    """A client of a server with a folder of styles; see `Limits`."""
-    settings = Settings("0.0.0.0" if token else "127.0.0.1", PORT, "cpu", styles, Limits(**limits))
+def serving(
+    styles: Path, token: str = "", photo_folders: tuple[Path, ...] = (), **limits: Any
+) -> Iterator[TestClient]:
+    """A client of a server with these folders; see `Limits`."""
+    host = "0.0.0.0" if token else "127.0.0.1"
+    settings = Settings(host, PORT, "cpu", styles, photo_folders, Limits(**limits))
     with TestClient(gated(settings, token, PORT), base_url=ADDRESS) as client:
         yield client
 

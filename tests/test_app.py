@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import re
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,8 +21,10 @@ from command_line import noise, run
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fast_style.app.painter import preview_size
-from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.app.painter import Options, preview_size
+from fast_style.app.refusal import Refusal
+from fast_style.app.work import Kind, WorkQueue
+from fast_style.checkpoint import TrainedStyle, read_style, save_style
 from fast_style.images import open_picture
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.stylizer import Stylizer
@@ -64,8 +69,8 @@ def test_the_page_learns_styles_and_limits(client: TestClient) -> None:
             ["--strength", "0.35", "--preserve-color", "luminance", "--stroke", "2"],
         ),
         (
-            {"color": "histogram", "stroke": "auto"},
-            ["--preserve-color", "histogram", "--stroke", "auto"],
+            {"color": "histogram", "stroke": 1},
+            ["--preserve-color", "histogram", "--stroke", "1"],
         ),
     ],
 )
@@ -294,3 +299,149 @@ def test_a_visitor_keeps_only_so_many_photos(styles: Path, photo: Path) -> None:
             refusal(client.post("/api/photos", files={"file": file}), 429, "remove one first")
         client.post(f"/api/photos/{first}/forget")
         give(client, photo)
+
+
+# --- in turn ---
+
+
+def test_small_pictures_go_first_and_visitors_take_turns() -> None:
+    queue, done = WorkQueue([tuple(Kind)]), list[str]()
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        at_work.set()
+        go_on.wait()
+
+    queue.add(Kind.PAINTING, "a", block)
+    at_work.wait()
+    asked = ["a", "a", "a", "b", "b", "c"]
+    tasks = [
+        queue.add(Kind.THUMBNAIL, who, partial(done.append, f"{who}{number}"))
+        for number, who in enumerate(asked)
+    ]
+    large = queue.add(Kind.PAINTING, "d", partial(done.append, "large"))
+    queue.add(Kind.PREVIEW, "a", partial(done.append, "preview"))
+    left_out = queue.add(Kind.PREVIEW, "b", partial(done.append, "left out"))
+    assert queue.ahead(tasks[2]) == 5
+    assert queue.ahead(large) == 1
+    left_out.future.cancel()
+    go_on.set()
+    large.future.result()
+    assert done == ["preview", "a0", "b3", "c5", "a1", "b4", "a2", "large"]
+    assert queue.stop(1)
+
+
+def test_a_new_preview_drops_the_one_that_waits(client: TestClient, photo: Path) -> None:
+    painter = client.app.app.state.held.painter  # type: ignore[attr-defined]
+    held = client.app.app.state.held.photos.get(give(client, photo)["id"])  # type: ignore[attr-defined]
+    go_on = threading.Event()
+    painter.queue.add(Kind.PREVIEW, "b", go_on.wait)
+    asked = [painter.preview(held, Options(style="tiny", strength=s / 4)) for s in range(4)]
+    assert [task.future.cancelled() for task in asked] == [True, True, True, False]
+    go_on.set()
+    assert opened(asked[-1].future.result()).size == (80, 60)
+
+
+def test_small_pictures_do_not_wait_for_large_ones(client: TestClient, photo: Path) -> None:
+    painter = client.app.app.state.held.painter  # type: ignore[attr-defined]
+    id, go_on = give(client, photo)["id"], threading.Event()
+    painter.queue.add(Kind.PAINTING, "b", go_on.wait)
+    begun = client.post(f"/api/photos/{id}/paintings", json={"style": "tiny"}).json()["id"]
+    assert client.get(f"/api/photos/{id}/thumbnails/tiny").status_code == 200
+    state = client.get(f"/api/paintings/{begun}").json()
+    assert (state["state"], state["ahead"]) == ("waiting", 1)
+    refusal(client.get(f"/api/paintings/{begun}/file"), 409, "not painted yet")
+    go_on.set()
+
+
+# --- training ---
+
+
+def wait_for(client: TestClient, id: str, *states: str) -> dict[str, Any]:
+    while True:
+        (training,) = client.get(f"/api/trainings?mine={id}").json()["mine"]
+        if training["state"] in states:
+            return cast(dict[str, Any], training)
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_stopped_keeps_its_network(tmp_path: Path, photo: Path) -> None:
+    styles, empty = tmp_path / "styles", tmp_path / "empty"
+    empty.mkdir()
+    with serving(styles) as client:
+        # Smaller steps than those that visitors get.
+        client.app.app.state.held.trainings.experiment = "quickstart"  # type: ignore[attr-defined]
+
+        def start(name: str, photos: str) -> str:
+            data = {"photos": photos, "steps": "20", "name": name}
+            with photo.open("rb") as file:
+                answer = client.post("/api/trainings", files={"file": file}, data=data)
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["id"])
+
+        first, second, third = start("My noise!", ""), start("b", str(empty)), start("c", "")
+        with photo.open("rb") as file:
+            refusal(client.post("/api/trainings", files={"file": file}), 429, "3 of your trainings")
+        assert client.get("/api/trainings").json() == {"running": 1, "waiting": 2, "mine": []}
+        assert wait_for(client, third, "waiting")["ahead"] == 2
+        client.post(f"/api/trainings/{third}/cancel")
+        assert wait_for(client, third, "cancelled")["style"] is None
+
+        while not (seen := wait_for(client, first, "running"))["losses"]:
+            time.sleep(0.1)
+        assert seen["steps"] == 20
+        assert 0 < seen["step"] < 20
+        assert seen["secondsLeft"] > 0
+        assert set(seen["losses"][0]) == {"step", "content", "style", "total"}
+        client.post(f"/api/trainings/{first}/cancel")
+        stopped = wait_for(client, first, "cancelled")
+        assert stopped["style"] == "my-noise"
+        assert opened(client.get(f"/{stopped['picture']}").content).format == "JPEG"
+        trained = read_style(styles / "my-noise.safetensors")
+        assert 0 < trained.losses["step"] < 20
+        assert {"id": "my-noise", "name": "my-noise"} in client.get("/api/hello").json()["styles"]
+
+        failed = wait_for(client, second, "failed")
+        assert "empty" in failed["error"]
+        assert "holds no picture" in failed["error"]
+        assert str(tmp_path / "styles") not in failed["error"]
+
+
+def test_wrong_trainings_are_refused(styles: Path, tmp_path: Path, photo: Path) -> None:
+    allowed = tmp_path / "allowed"
+    (allowed / "inner").mkdir(parents=True)
+    (allowed / "way-out").symlink_to("/etc")
+    with serving(styles, "token", (allowed,)) as client:
+        trainings = client.app.app.state.held.trainings  # type: ignore[attr-defined]
+        assert trainings.photo_folder(str(allowed / "inner")) == (allowed / "inner").resolve()
+        for path in (
+            "/etc",
+            f"{allowed}/../..",
+            f"{allowed}/way-out",
+            f"{allowed}/no",
+            "\0",
+            "x" * 5000,
+        ):
+            with pytest.raises(Refusal, match="no folder on the server") as caught:
+                trainings.photo_folder(path)
+            assert caught.value.status == 400
+        content = photo.read_bytes()
+        for data in ({"steps": "0"}, {"steps": "-3"}, {"steps": "1e9"}, {"photos": "/etc"}):
+            answer = client.post(
+                "/token/api/trainings", files={"file": ("a.jpg", content)}, data=data
+            )
+            refusal(answer, 400)
+        answer = client.post("/token/api/trainings", files={"file": ("text.jpg", b"no picture")})
+        refusal(answer, 400, "text.jpg is not a picture")
+        refusal(client.post("/token/api/trainings/x/cancel"), 404)
+        assert client.get("/token/api/trainings?mine=x").json() == {
+            "running": 0,
+            "waiting": 0,
+            "mine": [],
+        }
+        assert not list(trainings.folder.iterdir())
+    with serving(styles, "token") as client:
+        trainings = client.app.app.state.held.trainings  # type: ignore[attr-defined]
+        with pytest.raises(Refusal):
+            trainings.photo_folder(str(allowed))

@@ -26,15 +26,18 @@ class Settings:
     Args:
         host: address to listen at.
         port: port to listen at; 0 for any free one.
-        device: where to paint, as for `Stylizer`.
-        styles: folder of further styles, or None.
+        device: where to paint and train, as for `Stylizer`.
+        styles: folder of further styles, to which trained ones are added.
+        photos: folders of photos that trainings may use. Without any, they may use every folder if
+            this machine alone can reach the server, and else none.
         limits: what visitors may ask for.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     device: str = "auto"
-    styles: Path | None = None
+    styles: Path = Path("styles")
+    photos: tuple[Path, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -44,6 +47,11 @@ class Settings:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def roots(self) -> list[Path] | None:
+        """Folders whose photos trainings may use; None for all."""
+        return None if self.is_private and not self.photos else list(self.photos)
 
 
 def serve(settings: Settings, ready: Callable[[str], object]) -> None:
@@ -83,7 +91,7 @@ def gated(settings: Settings, token: str, port: int) -> App:
     if not token:
         names = {*LOOPBACK_NAMES, _shown_host(settings).lower()}
         hosts = frozenset({f"{name}:{port}" for name in names} | (names if port == 80 else set()))
-    app = make_app(settings.styles, settings.device, settings.limits)
+    app = make_app(settings.styles, settings.roots, settings.device, settings.limits)
     return Gate(app, token, hosts, settings.limits.upload_bytes)
 
 

@@ -23,16 +23,16 @@ class StyleShelf:
     """The shipped styles and those in a folder, which may come and go.
 
     Args:
-        folder: folder of ``.safetensors`` files; None for shipped styles alone.
+        folder: folder of ``.safetensors`` files, which need not exist.
     """
 
-    folder: Path | None
+    folder: Path
     _checked: dict[tuple[Path, int], bool] = field(default_factory=dict)
 
     def files(self) -> dict[str, Path]:
         """Return the file of each style by its name."""
         found = {name: CHECKPOINTS / f"{name}.safetensors" for name in shipped_styles()}
-        for path in sorted(self.folder.glob("*.safetensors")) if self.folder else ():
+        for path in sorted(self.folder.glob("*.safetensors")):
             if self._is_style(path):
                 found[next(name for name in numbered(path.stem) if name not in found)] = path
         return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,15 +25,19 @@ from starlette.exceptions import HTTPException
 from fast_style.app.limits import Limits
 from fast_style.app.painter import Options, Painter
 from fast_style.app.photos import PhotoShelf
-from fast_style.app.refusal import BUSY, NOT_NOW, WRONG, Refusal
+from fast_style.app.refusal import BUSY, NOT_NOW, UNKNOWN, WRONG, Refusal
 from fast_style.app.styles import StyleShelf
+from fast_style.app.trainings import Trainings
 from fast_style.app.work import Task
 from fast_style.bundled import PAGE
+from fast_style.extras import missing_extra
 
 log = logging.getLogger(__name__)
 
 UPLOAD_TOO_SLOW, CLIENT_GONE = 408, 499
 LOOK_S = 0.25  # between two looks whether a client is still there
+TRAINING_PACKAGES = ("hydra", "pytorch_lightning", "torch", "torchvision")
+MOST_IDS = 100  # of trainings in a question
 SWEEP_S = 60.0  # between two looks for what is to be deleted
 
 
@@ -44,18 +49,20 @@ class State:
     photos: PhotoShelf
     styles: StyleShelf
     painter: Painter
+    trainings: Trainings | None
     decoding: CapacityLimiter
 
 
-def make_app(styles: Path | None, device: str, limits: Limits) -> FastAPI:
+def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits) -> FastAPI:
     """Make the app behind the page. It keeps pictures in a folder that goes when it ends.
 
     Args:
-        styles: folder of further styles, or None.
-        device: where to paint, as for `Stylizer`.
+        styles: folder of further styles, to which trained ones are added.
+        roots: folders of photos that trainings may use; None for all.
+        device: where to paint and train, as for `Stylizer`.
         limits: what visitors may ask for.
     """
-    app = FastAPI(lifespan=partial(_lifespan, styles, device, limits), openapi_url=None)
+    app = FastAPI(lifespan=partial(_lifespan, styles, roots, device, limits), openapi_url=None)
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_options)
@@ -63,32 +70,40 @@ def make_app(styles: Path | None, device: str, limits: Limits) -> FastAPI:
     _add_page(app)
     _add_photos(app)
     _add_paintings(app)
-    app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False))
+    _add_trainings(app)
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 
 
 @asynccontextmanager
 async def _lifespan(
-    styles: Path | None, device: str, limits: Limits, app: FastAPI
+    styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits, app: FastAPI
 ) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory(prefix="fast-style-", ignore_cleanup_errors=True) as folder:
-        photos, shelf = PhotoShelf(Path(folder), limits), StyleShelf(styles)
+        (Path(folder) / "photos").mkdir(mode=0o700)
+        photos, shelf = PhotoShelf(Path(folder) / "photos", limits), StyleShelf(styles)
         painter = Painter(photos, shelf, device, limits)
-        app.state.held = State(
-            limits, photos, shelf, painter, CapacityLimiter(limits.decoded_at_once)
-        )
-        sweeping = asyncio.create_task(_sweep(painter, min(SWEEP_S, limits.keep_s / 4)))
+        trainings = None
+        if all(map(find_spec, TRAINING_PACKAGES)):
+            trainings = Trainings(Path(folder) / "trainings", styles, roots, device, limits)
+        decoding = CapacityLimiter(limits.decoded_at_once)
+        app.state.held = State(limits, photos, shelf, painter, trainings, decoding)
+        sweeping = asyncio.create_task(_sweep(app.state.held, min(SWEEP_S, limits.keep_s / 4)))
         try:
             yield
         finally:
             sweeping.cancel()
             await run_sync(painter.queue.stop, 1.0)
+            if trainings is not None:
+                await run_sync(trainings.stop)
 
 
-async def _sweep(painter: Painter, every_s: float) -> None:
+async def _sweep(held: State, every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
-        await run_sync(painter.forget_old)
+        await run_sync(held.painter.forget_old)
+        if held.trainings is not None:
+            await run_sync(held.trainings.forget_old)
 
 
 def _held(request: Request) -> State:
@@ -119,7 +134,7 @@ def _add_page(app: FastAPI) -> None:
                 "pixels": limits.pixels,
                 "photos": limits.photos,
             },
-            "training": False,
+            "training": held.trainings is not None,
         }
 
 
@@ -230,6 +245,44 @@ def _add_paintings(app: FastAPI) -> None:
         painter = _held(request).painter
         painting = painter.painting(id)
         return FileResponse(painter.file(painting), filename=painting.file_name)
+
+
+# --- trainings ---
+
+
+def _trainings(request: Request) -> Trainings:
+    trainings = _held(request).trainings
+    if trainings is None:
+        raise Refusal(UNKNOWN, str(missing_extra("train", "trainings")))
+    return trainings
+
+
+def _add_trainings(app: FastAPI) -> None:
+    @app.post("/api/trainings", status_code=202)
+    async def start(request: Request) -> dict[str, str]:
+        trainings, visitor = _trainings(request), _visitor(request)
+        trainings.check_room(visitor)
+        async with _received(request) as form:
+            file = uploaded(form)
+            texts = {key: str(form.get(key) or "") for key in ("photos", "steps", "name")}
+            started = partial(trainings.start, file.file, file.filename, visitor, **texts)
+            training = await run_sync(started, limiter=_held(request).decoding)
+        return {"id": training.id}
+
+    @app.get("/api/trainings")
+    def report(request: Request, mine: str = "") -> dict[str, Any]:
+        return _trainings(request).report(mine.split(",")[:MOST_IDS])
+
+    @app.get("/api/trainings/{id}/picture")
+    def picture(request: Request, id: str) -> FileResponse:
+        trainings = _trainings(request)
+        return FileResponse(trainings.picture(trainings.get(id)), media_type="image/jpeg")
+
+    @app.post("/api/trainings/{id}/cancel", status_code=202)
+    def cancel(request: Request, id: str) -> dict[str, str]:
+        trainings = _trainings(request)
+        trainings.cancel(trainings.get(id))
+        return {"id": id}
 
 
 # --- mistakes ---

@@ -17,6 +17,7 @@ class Kind(IntEnum):
     PREVIEW = 0
     THUMBNAIL = 1
     PAINTING = 2
+    TRAINING = 3
 
 
 SMALL = frozenset({Kind.PREVIEW, Kind.THUMBNAIL})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fast_style.cli.options import FILE, device_option, examples
+from fast_style.cli.options import device_option, examples
 from fast_style.cli.output import warnings_shown
 
 
@@ -16,7 +16,7 @@ from fast_style.cli.output import warnings_shown
     epilog=examples(
         "app --open",
         "app --styles my-styles --port 8080",
-        "app --host 0.0.0.0",
+        "app --host 0.0.0.0 --photos photos",
     )
 )
 @click.option(
@@ -35,26 +35,35 @@ from fast_style.cli.output import warnings_shown
 )
 @click.option(
     "--styles",
-    type=FILE,
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("styles"),
+    show_default=True,
     metavar="FOLDER",
-    help="Folder of your own styles, as .safetensors files, beside the shipped ones.",
+    help="Folder of your own styles, as .safetensors files. Trained ones are written there.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    metavar="FOLDER",
+    help="Folder of photos that trainings may use; may be repeated. By default they may use every "
+    "folder, but none where other machines can reach the page.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
 @device_option
-def app(host: str, port: int, styles: Path | None, opens: bool, device: str) -> None:
-    """Stylize photos on a page in your browser, until Ctrl-C.
+def app(
+    host: str, port: int, styles: Path, photos: tuple[Path, ...], opens: bool, device: str
+) -> None:
+    """Stylize photos and train styles on a page in your browser, until Ctrl-C.
 
     Photos stay on this machine. They are deleted after an hour, or when the page is left.
     """
     from importlib.util import find_spec
 
-    from fast_style.errors import UserError
     from fast_style.extras import missing_extra
 
     if not all(map(find_spec, ("fastapi", "python_multipart", "uvicorn"))):
         raise missing_extra("app", "pages in a browser")
-    if styles is not None and not styles.is_dir():
-        raise UserError(f"{styles} is not a folder: let --styles name a folder of styles")
     from fast_style.app.serve import Settings, serve
 
     def ready(address: str) -> None:
@@ -65,7 +74,7 @@ def app(host: str, port: int, styles: Path | None, opens: bool, device: str) -> 
 
     try:
         with warnings_shown():
-            serve(Settings(host, port, device, styles), ready)
+            serve(Settings(host, port, device, styles, photos), ready)
     except KeyboardInterrupt:
         click.echo("\nfast-style: stopped; all photos are deleted", err=True)
         sys.stdout.flush()
