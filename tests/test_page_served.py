@@ -32,7 +32,16 @@ SENT_BACK = "Failed to load resource: the server responded with a status of 400"
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `fast-style app`."""
     styles = tmp_path_factory.mktemp("styles")
-    command = [sys.executable, "-m", "fast_style.cli", "app", "--port", "0", "--styles", styles]
+    command = [
+        sys.executable,
+        "-m",
+        "fast_style.cli",
+        "app",
+        "--port",
+        "0",
+        "--styles",
+        str(styles),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         found = re.search(r"http://\S+", process.stdout.readline())
@@ -106,7 +115,7 @@ def test_a_photo_is_dropped_painted_and_downloaded(
     result = run("stylize", photos[0], "--style", "wave", *options, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     (painted,) = (tmp_path / "out").iterdir()
-    assert download.value.suggested_filename == painted.name
+    assert download.value.suggested_filename == "coffee-wave.png"
     assert Path(download.value.path()).read_bytes() == painted.read_bytes()
 
 
