@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
+import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -13,11 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import numpy as np
 import pytest
 import torch
 from app_server import ADDRESS, give, painted, refusal, serving
 from command_line import noise, run
+from command_line import refused as refused_command
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -297,6 +304,7 @@ def test_a_visitor_keeps_only_so_many_photos(styles: Path, photo: Path) -> None:
         give(client, photo)
         with photo.open("rb") as file:
             refusal(client.post("/api/photos", files={"file": file}), 429, "remove one first")
+        client.app.app.state.held.photos.check_room("another visitor")  # type: ignore[attr-defined]
         client.post(f"/api/photos/{first}/forget")
         give(client, photo)
 
@@ -352,6 +360,49 @@ def test_small_pictures_do_not_wait_for_large_ones(client: TestClient, photo: Pa
     assert (state["state"], state["ahead"]) == ("waiting", 1)
     refusal(client.get(f"/api/paintings/{begun}/file"), 409, "not painted yet")
     go_on.set()
+
+
+# --- the program ---
+
+
+@pytest.mark.slow
+def test_the_program_serves_without_pytorch_until_ctrl_c(tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    program = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "fast_style.cli", "app", "--port", "0"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "stderr").open("w"),
+        text=True,
+    )
+    with program:
+        assert program.stdout is not None
+        address = re.search(r"http://127.0.0.1:\d+/", program.stdout.readline())
+        assert address is not None
+        with httpx.Client(base_url=address[0], timeout=120) as client:
+            assert "<title>" in client.get("/").text
+            assert "openPainter" in client.get("/painter.js").text
+            id = give(client, photo)["id"]
+            assert opened(client.get(f"/api/photos/{id}/thumbnails/wave").content).size == (
+                200,
+                200,
+            )
+            assert painted(client, id, style="wave").status_code == 200
+            assert list((tmp_path / "temporary").iterdir())
+        program.send_signal(signal.SIGINT)
+        assert program.wait(60) == 0
+    assert not list((tmp_path / "temporary").iterdir())
+    said = (tmp_path / "stderr").read_text()
+    assert "openvino" in said
+    assert not re.search(r"\| +torch$", said, re.MULTILINE)
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_refused_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused_command(run("app", "--port", str(port)), f"port {port}", "choose another")
 
 
 # --- training ---

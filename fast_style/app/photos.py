@@ -123,6 +123,7 @@ class PhotoShelf:
         Raises:
             Refusal: in the words of the command line, if it cannot be stylized.
         """
+        self.check_room(visitor)  # again: others were received meanwhile
         name, id = plain_name(name), secrets.token_urlsafe(16)
         folder = self.folder / id
         folder.mkdir(mode=0o700)
