@@ -106,20 +106,27 @@ class Client:
 
     async def _visit(self, ends: float) -> None:
         photo = await self._give()
+        try:
+            await self._use(photo, ends)
+        finally:
+            answer = await self._timed("forget", self.http.post(f"{photo}/forget"))
+            assert answer.status_code == 204, answer.text
+
+    async def _use(self, photo: str, ends: float) -> None:
         styles = (await self._timed("hello", self.http.get("api/hello"))).json()["styles"]
         names = [style["id"] for style in styles]
         thumbnails = [self._small("thumbnail", f"{photo}/thumbnails/{name}") for name in names]
-        await asyncio.gather(*thumbnails)
+        for outcome in await asyncio.gather(*thumbnails, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         for _ in range(4):
             if time.monotonic() > ends:
-                break
+                return
             await self._move(photo, self.random.choice(names))
             if self.random.random() < 0.5:
                 await self._do_wrong(photo)
         if self.random.random() < 0.3:
             await self._paint(photo, self.random.choice(names))
-        answer = await self._timed("forget", self.http.post(f"{photo}/forget"))
-        assert answer.status_code == 204, answer.text
 
     async def _give(self) -> str:
         file = io.BytesIO()

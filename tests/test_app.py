@@ -227,11 +227,13 @@ def test_requests_that_make_no_sense_are_refused(client: TestClient, photo: Path
         assert client.get(path).status_code in (400, 404)
 
 
-def test_animations_are_for_the_command_line(client: TestClient, tmp_path: Path) -> None:
+def test_animations_and_films_are_for_the_command_line(client: TestClient, tmp_path: Path) -> None:
     frames = [noise(40, 30), Image.new("RGB", (40, 30))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    content = (tmp_path / "a.gif").read_bytes()
-    refusal(client.post("/api/photos", files={"file": ("a.gif", content)}), 400, "animations")
+    frames[0].save(tmp_path / "photo.jpg")
+    for name, file in (("a.gif", "a.gif"), ("photo.mp4", "photo.jpg")):
+        files = {"file": (name, (tmp_path / file).read_bytes())}
+        refusal(client.post("/api/photos", files=files), 400, f"{name} is an animation or a film")
 
 
 # --- who may ask ---

@@ -62,7 +62,11 @@ def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Li
         device: where to paint and train, as for `Stylizer`.
         limits: what visitors may ask for.
     """
-    app = FastAPI(lifespan=partial(_lifespan, styles, roots, device, limits), openapi_url=None)
+    app = FastAPI(
+        lifespan=partial(_lifespan, styles, roots, device, limits),
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_options)
