@@ -9,6 +9,7 @@ import click
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
+from fast_style.cli.import_ import import_
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
@@ -63,5 +64,5 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (demo, evaluate, export, optimize, sheet, styles, stylize, train):
+for _command in (demo, evaluate, export, import_, optimize, sheet, styles, stylize, train):
     main.add_command(_command)
