@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from fast_style.cli.app import app
+from fast_style.cli.camera import camera
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
@@ -52,6 +54,8 @@ class _ProgramGroup(click.Group):
     epilog=examples(
         "demo                                     # train and stylize, within five minutes",
         "stylize photo.jpg --style starry-night   # a photo in a shipped style",
+        "app --open                               # the same on a page in your browser",
+        "camera                                   # the camera in a style, in a window",
         "sheet photo.jpg                          # a photo in all shipped styles, to compare",
         "train style=mine.jpg data.dir=photos     # a network for your own painting",
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
@@ -64,5 +68,17 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (demo, evaluate, export, import_, optimize, sheet, styles, stylize, train):
+for _command in (
+    app,
+    camera,
+    demo,
+    evaluate,
+    export,
+    import_,
+    optimize,
+    sheet,
+    styles,
+    stylize,
+    train,
+):
     main.add_command(_command)
