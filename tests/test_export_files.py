@@ -110,7 +110,7 @@ def test_wrong_usage_is_refused(style: Path, tmp_path: Path) -> None:
     out = tmp_path / "it.onnx"
     usages: list[tuple[list[str | Path], str]] = [
         ([style], "--onnx"),
-        ([style, "--onnx", out, "--pt2", out], "either"),
+        ([style, "--onnx", out, "--pt2", out], "one of"),
         ([style, "--onnx", out, "--half", "--int8"], "--int8"),
         ([style, "--pt2", out, "--half"], "--half"),
     ]

@@ -2,8 +2,8 @@
 table 1).
 
 `plan_network` is the one description of the network. The PyTorch module, the OpenVINO graph, the
-stylizer in bands, the ONNX file and the checkpoint's table of tensors are all made from it. It needs
-no PyTorch, which takes seconds to import.
+stylizer in bands, the ONNX file and the checkpoint's table of tensors are all made from it. It
+needs no PyTorch, which takes seconds to import.
 """
 
 from __future__ import annotations
