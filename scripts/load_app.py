@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import random
 import re
 import statistics
@@ -237,7 +238,7 @@ def table(tally: Tally) -> str:
     lines = ["| request | number | median | 95 % | worst |", "| --- | --- | --- | --- | --- |"]
     for kind, seconds in tally.seconds.items():
         ordered = sorted(seconds)
-        late = ordered[int(0.95 * (len(ordered) - 1))]
+        late = ordered[math.ceil(0.95 * len(ordered)) - 1]
         shown = [f"{value:.2f} s" for value in (statistics.median(ordered), late, ordered[-1])]
         lines.append(f"| {kind} | {len(ordered):,} | {' | '.join(shown)} |")
     return "\n".join(lines)
