@@ -11,6 +11,7 @@ from fast_style.cli.camera import camera
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
+from fast_style.cli.import_ import import_
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
@@ -67,5 +68,17 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (app, camera, demo, evaluate, export, optimize, sheet, styles, stylize, train):
+for _command in (
+    app,
+    camera,
+    demo,
+    evaluate,
+    export,
+    import_,
+    optimize,
+    sheet,
+    styles,
+    stylize,
+    train,
+):
     main.add_command(_command)
