@@ -32,13 +32,15 @@ class Recipe:
     aspect: Fraction | None = None
     subtitles: Sequence[str] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    header_first: bool = False
 
 
 def make_film(path: Path, **recipe: Any) -> Path:
     """Write a film; see `Recipe` for what can be asked for."""
     asked = Recipe(**recipe)
     width, height = asked.size
-    with av.open(str(path), "w") as container:
+    options = {"movflags": "faststart"} if asked.header_first else {}
+    with av.open(str(path), "w", options=options) as container:
         container.metadata.update(asked.metadata)
         video: Any = container.add_stream(asked.codec, rate=asked.rate, options=asked.options)
         video.width, video.height, video.pix_fmt = width, height, asked.pixel_format
@@ -67,6 +69,13 @@ def make_film(path: Path, **recipe: Any) -> Path:
             packet.pts = packet.dts = 100 * number
             packet.duration, packet.time_base, packet.stream = 90, Fraction(1, 1000), texts
             container.mux(packet)
+    return path
+
+
+def incomplete_film(path: Path) -> Path:
+    """Write the first half of a film of 3 s."""
+    make_film(path, frames=90, options={"g": "10"}, header_first=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
 

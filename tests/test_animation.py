@@ -14,7 +14,7 @@ from PIL import Image, ImageSequence
 
 from fast_style import Stylizer
 from fast_style.errors import UserError
-from fast_style.film import FilmOptions, moves, stylize_film
+from fast_style.film import FilmOptions, FilmResult, moves, stylize_film
 
 SIZE = (64, 48)
 
@@ -51,7 +51,8 @@ def test_timing_and_loop_are_kept(
 ) -> None:
     source = animation(tmp_path / f"a{suffix}", duration=TIMES, loop=loop)
     assert moves(source)
-    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged, FilmOptions(quality=95)) == 5
+    made = stylize_film(source, tmp_path / f"b{suffix}", unchanged, FilmOptions(quality=95))
+    assert made == FilmResult(5)
     before, after = read(source), read(tmp_path / f"b{suffix}")
     assert after[0] == before[0] == TIMES
     assert after[2] == before[2]
@@ -96,7 +97,7 @@ def test_from_animation_to_film(tmp_path: Path, unchanged: Stylizer) -> None:
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_from_film_to_animation(tmp_path: Path, unchanged: Stylizer, suffix: str) -> None:
     source = make_film(tmp_path / "a.mp4", frames=30)
-    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged) == 30
+    assert stylize_film(source, tmp_path / f"b{suffix}", unchanged).frames == 30
     times, frames, loop = read(tmp_path / f"b{suffix}")
     assert len(frames) == 30
     assert loop == 0
@@ -116,10 +117,14 @@ def test_a_fast_film_loses_frames_that_a_gif_would_play_slowly(
     assert sum(times) == pytest.approx(500, abs=20)
 
 
-def test_a_damaged_animation(tmp_path: Path, unchanged: Stylizer) -> None:
-    source = animation(tmp_path / "a.gif", duration=TIMES)
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_a_damaged_animation(tmp_path: Path, unchanged: Stylizer, suffix: str) -> None:
+    source = animation(tmp_path / f"a{suffix}", duration=TIMES)
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
-    assert 1 < stylize_film(source, tmp_path / "b.gif", unchanged) < 5
+    made = stylize_film(source, tmp_path / f"b{suffix}", unchanged)
+    assert 1 < made.frames < 5
+    (sentence,) = made.missing
+    assert sentence.startswith(f"{source} is damaged (")
 
 
 def test_memory_for_all_frames(

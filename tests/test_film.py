@@ -18,6 +18,7 @@ from film_making import (
     drawn,
     exact,
     frames_of,
+    incomplete_film,
     make_film,
     packets_of,
     pixels_of,
@@ -27,7 +28,7 @@ from PIL import Image
 
 from fast_style import Stylizer
 from fast_style.errors import UserError
-from fast_style.film import FilmOptions, FilmProgress, read_film_mark, stylize_film
+from fast_style.film import FilmOptions, FilmProgress, FilmResult, read_film_mark, stylize_film
 from fast_style.film.encoding import FRAMES_OF_PART
 from fast_style.film.parts import parts_folder
 from fast_style.film.pipeline import run_stages
@@ -75,7 +76,7 @@ def test_odd_units_of_time_and_a_late_start_are_kept(tmp_path: Path, unchanged: 
 def test_times_across_parts(tmp_path: Path, unchanged: Stylizer) -> None:
     count = 2 * FRAMES_OF_PART + 7
     film = make_film(tmp_path / "a.mp4", size=(16, 16), frames=count, sound="aac")
-    assert stylize_film(film, tmp_path / "b.mp4", unchanged) == count
+    assert stylize_film(film, tmp_path / "b.mp4", unchanged).frames == count
     assert times_of(tmp_path / "b.mp4") == times_of(film)
     assert packets_of(tmp_path / "b.mp4", "audio") == packets_of(film, "audio")
 
@@ -332,7 +333,7 @@ def test_a_film_does_not_replace_its_source(tmp_path: Path, unchanged: Stylizer)
 def test_progress_is_told(tmp_path: Path, unchanged: Stylizer) -> None:
     told: list[FilmProgress] = []
     film = make_film(tmp_path / "a.mp4", frames=9)
-    assert stylize_film(film, tmp_path / "b.mp4", unchanged, progress=told.append) == 9
+    assert stylize_film(film, tmp_path / "b.mp4", unchanged, progress=told.append).frames == 9
     assert [step.done for step in told] == list(range(1, 10))
     assert {step.total for step in told} == {9}
     assert told[-1].seconds_left == 0
@@ -342,7 +343,7 @@ def test_progress_is_told(tmp_path: Path, unchanged: Stylizer) -> None:
 def test_a_film_that_does_not_say_how_long_it_is(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.h264", frames=9)
     told: list[FilmProgress] = []
-    assert stylize_film(film, tmp_path / "b.mp4", unchanged, progress=told.append) == 9
+    assert stylize_film(film, tmp_path / "b.mp4", unchanged, progress=told.append).frames == 9
     assert len(times_of(tmp_path / "b.mp4")) == 9
     assert told[-1].total is None
     assert told[-1].seconds_left is None
@@ -377,46 +378,51 @@ def test_a_film_that_breaks_off(
 ) -> None:
     film = make_film(tmp_path / "a.mkv", frames=30, sound="aac")
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
-    count = stylize_film(film, tmp_path / "b.mkv", unchanged)
+    count = stylize_film(film, tmp_path / "b.mkv", unchanged).frames
     assert 0 < count < 30
     assert len(times_of(tmp_path / "b.mkv")) == count
 
 
-def test_an_incomplete_copy_is_told(
-    tmp_path: Path, unchanged: Stylizer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_incomplete_copy_is_told(tmp_path: Path, unchanged: Stylizer) -> None:
     times = [30_000 + 1001 * number for number in range(90)]  # a late start is no damage
-    slow = make_film(tmp_path / "slow.mp4", times=times, options={"g": "10"})
-    film = tmp_path / "a.mp4"
-    with (
-        av.open(str(slow)) as source,
-        av.open(str(film), "w", options={"movflags": "faststart"}) as copy,
-    ):
-        stream = copy.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                copy.mux(packet)
-    assert stylize_film(film, tmp_path / "b.mp4", unchanged) == 90
-    assert not caplog.records
+    film = make_film(tmp_path / "a.mp4", times=times, options={"g": "10"}, header_first=True)
+    assert stylize_film(film, tmp_path / "b.mp4", unchanged) == FilmResult(90)
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
-    count = stylize_film(film, tmp_path / "c.mp4", unchanged)
-    assert 0 < count < 60
-    missing = (90 - count) * 1001 / 30_000
-    assert f"a.mp4 is incomplete: its last {missing:.1f} s are missing" in caplog.text
+    made = stylize_film(film, tmp_path / "c.mp4", unchanged)
+    assert 0 < made.frames < 60
+    seconds = (90 - made.frames) * 1001 / 30_000
+    assert f"{film} is incomplete: its last {seconds:.1f} s are missing; " in made.missing[-1]
 
 
-def test_damage_in_the_middle_is_left_out_and_told(
-    tmp_path: Path, unchanged: Stylizer, caplog: pytest.LogCaptureFixture
+def test_what_is_missing_is_told_by_the_run_that_joins_the_parts(
+    tmp_path: Path, unchanged: Stylizer
 ) -> None:
+    film, target = incomplete_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    told: list[FilmProgress] = []
+
+    def block(progress: FilmProgress) -> None:
+        """Put a folder where the film will go."""
+        told.append(progress)
+        target.mkdir(exist_ok=True)
+
+    with pytest.raises(UserError, match="cannot be written"):
+        stylize_film(film, target, unchanged, progress=block)
+    target.rmdir()
+    made = stylize_film(film, target, unchanged, FilmOptions(resume=True), told.append)
+    assert made.frames == len(told)  # none was painted again
+    assert "is incomplete" in made.missing[-1]
+
+
+def test_damage_in_the_middle_is_left_out_and_told(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.mkv", codec="mjpeg", pixel_format="yuvj420p", options={})
     content = bytearray(film.read_bytes())
     begins = [n for n in range(len(content)) if content[n : n + 3] == b"\xff\xd8\xff"]
     content[begins[5] : begins[6] - 40] = bytes(begins[6] - 40 - begins[5])
     film.write_bytes(content)
-    count = stylize_film(film, tmp_path / "b.mkv", unchanged)
-    assert count == 11
-    assert "is damaged" in caplog.text
+    made = stylize_film(film, tmp_path / "b.mkv", unchanged)
+    assert made.frames == 11
+    (sentence,) = made.missing
+    assert sentence.startswith(f"{film} is damaged (")
 
 
 def test_frames_too_small_for_the_network(tmp_path: Path, unchanged: Stylizer) -> None:
@@ -501,7 +507,7 @@ def test_resumed_frames_are_those_of_a_run_in_one_go(
     told: list[FilmProgress] = []
     options = FilmOptions(codec=codec)
     resumed = replace(options, resume=True)
-    assert stylize_film(long_film, target, stylizer, resumed, told.append) == LONG
+    assert stylize_film(long_film, target, stylizer, resumed, told.append).frames == LONG
     assert told[0].done == FRAMES_OF_PART + 1
     assert not parts_folder(target).exists()
     in_one_go = tmp_path / f"c{suffix}"
@@ -572,7 +578,7 @@ def test_a_part_that_is_damaged_is_made_again(
 ) -> None:
     (part, *_) = sorted(parts_folder(stopped).glob("*.mp4"))
     part.write_bytes(part.read_bytes()[:1000])
-    assert stylize_film(long_film, stopped, stylizer, FilmOptions(resume=True)) == LONG
+    assert stylize_film(long_film, stopped, stylizer, FilmOptions(resume=True)).frames == LONG
     assert times_of(stopped) == times_of(long_film)
 
 
@@ -580,10 +586,10 @@ def test_resume_of_a_whole_film_does_nothing(
     tmp_path: Path, stylizer: Stylizer, unchanged: Stylizer
 ) -> None:
     film, target = make_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
-    assert stylize_film(film, target, stylizer, FilmOptions(mark="abc")) == 12
+    assert stylize_film(film, target, stylizer, FilmOptions(mark="abc")).frames == 12
     assert read_film_mark(target) == "abc"
     written = target.stat().st_mtime_ns
-    assert stylize_film(film, target, stylizer, FilmOptions(mark="abc", resume=True)) == 12
+    assert stylize_film(film, target, stylizer, FilmOptions(mark="abc", resume=True)).frames == 12
     assert target.stat().st_mtime_ns == written
     stylize_film(film, target, unchanged, FilmOptions(mark="abc", resume=True))
     assert target.stat().st_mtime_ns != written
@@ -603,7 +609,7 @@ def test_a_full_disk_leaves_what_is_done(
     assert "b.mp4 cannot be written (File too large): make room" in run.stderr
     assert "--resume" in run.stderr
     assert not target.exists()
-    assert stylize_film(long_film, target, stylizer, FilmOptions(resume=True)) == LONG
+    assert stylize_film(long_film, target, stylizer, FilmOptions(resume=True)).frames == LONG
 
 
 def test_an_error_in_a_stage_ends_all() -> None:
@@ -645,7 +651,7 @@ def test_memory_does_not_grow_with_the_film() -> None:
 def test_on_a_gpu(tmp_path: Path, vivid_style: Path) -> None:
     film = make_film(tmp_path / "a.mp4", frames=20)
     stylizer = Stylizer(vivid_style, "cuda", precision="float32")
-    assert stylize_film(film, tmp_path / "b.mkv", stylizer, LOSSLESS) == 20
+    assert stylize_film(film, tmp_path / "b.mkv", stylizer, LOSSLESS).frames == 20
     on_cpu = Stylizer(vivid_style, "cpu", precision="float32")
     stylize_film(film, tmp_path / "c.mkv", on_cpu, LOSSLESS)
     assert mean_difference(pixels_of(tmp_path / "b.mkv"), pixels_of(tmp_path / "c.mkv")) < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from command_line import run
-from film_making import make_film, times_of
+from command_line import complaints, refused, run
+from film_making import incomplete_film, make_film, times_of
 from PIL import Image
 
 from fast_style.film.encoding import FRAMES_OF_PART
@@ -90,6 +91,41 @@ def test_without_the_extra_pictures_go_on(
     assert result.stdout.startswith("1 picture in ")
     (line,) = result.stderr.splitlines()
     assert line.startswith('fast-style: films need the extra "video": install it with  ')
+
+
+@pytest.mark.parametrize("option", [(), ("-q",), ("--json",)])
+def test_an_incomplete_copy_shows_in_the_exit_code(
+    tmp_path: Path, style: Path, option: tuple[str, ...]
+) -> None:
+    film, out = incomplete_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    result = stylize(film, "--style", style, "-o", out, *option)
+    assert result.exit_code == 2
+    assert f"{film} is incomplete: its last " in result.stderr
+    if option == ("--json",):
+        line = json.loads(result.stdout)
+        assert f"{film} is incomplete: its last " in line.pop("error")
+        assert line.pop("seconds") > 0
+        expected = {"source": str(film), "output": str(out), "size": [64, 48], "skipped": False}
+        assert line == expected
+    assert 0 < len(times_of(out)) < 60
+
+
+def test_json_tells_the_size_of_films_and_of_numbered_pictures(tmp_path: Path, style: Path) -> None:
+    film = make_film(tmp_path / "a.mp4", frames=3)
+    for out in ("b.mkv", "b.webp", "%03d.png"):
+        result = stylize(film, "--style", style, "-o", tmp_path / out, "--json")
+        assert json.loads(result.stdout)["size"] == [64, 48]
+
+
+def test_what_is_replaced_is_told_once_it_is(tmp_path: Path, style: Path) -> None:
+    film, mine = make_film(tmp_path / "a.mp4", frames=3), tmp_path / "b.mp4"
+    mine.write_bytes(b"mine")
+    (tmp_path / "no.mp4").write_bytes(b"no film")
+    refused(stylize(tmp_path / "no.mp4", "--style", style, "-o", mine), "is no film")
+    assert mine.read_bytes() == b"mine"
+    done = stylize(film, "--style", style, "-o", mine)
+    assert complaints(done) == [f"fast-style: {mine} was there before and was replaced"]
+    assert complaints(stylize(film, "--style", style, "-o", mine)) == []  # it wrote that itself
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, style: Path) -> None:

@@ -31,7 +31,7 @@ def shots(tmp_path: Path) -> Path:
 
 def test_numbers_are_kept(tmp_path: Path, unchanged: Stylizer, shots: Path) -> None:
     target = tmp_path / "out" / "painted_%05d.png"
-    assert stylize_film(shots, target, unchanged) == 5
+    assert stylize_film(shots, target, unchanged).frames == 5
     names = sorted(path.name for path in target.parent.iterdir())
     assert names == [f"painted_{number:05}.png" for number in range(8, 13)]
     for number in range(8, 13):
@@ -48,7 +48,7 @@ def test_from_pictures_to_a_film(tmp_path: Path, unchanged: Stylizer, shots: Pat
 
 def test_from_a_film_to_pictures(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.mp4", frames=12)
-    assert stylize_film(film, tmp_path / "out" / "%d.png", unchanged) == 12
+    assert stylize_film(film, tmp_path / "out" / "%d.png", unchanged).frames == 12
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{number}.png" for number in range(1, 13)}
 
@@ -68,7 +68,7 @@ def test_pictures_resume(tmp_path: Path, vivid_style: Path, shots: Path, smooth:
     (kept,) = (path.stat().st_mtime_ns for path in [target.parent / "08.png"])
     told: list[FilmProgress] = []
     resumed = FilmOptions(mark="a mark", smooth=smooth, resume=True)
-    assert stylize_film(shots, target, stylizer, resumed, told.append) == 5
+    assert stylize_film(shots, target, stylizer, resumed, told.append).frames == 5
     assert told[0].done >= 4
     assert (target.parent / "08.png").stat().st_mtime_ns == kept
     stylize_film(shots, tmp_path / "again" / "%02d.png", stylizer, options)

@@ -230,15 +230,13 @@ def test_a_picture_of_the_users_is_not_replaced(tmp_path: Path) -> None:
     assert mine.read_bytes() == before
 
 
-def test_a_file_that_is_named_is_replaced_with_a_word(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_named_is_replaced(tmp_path: Path) -> None:
     photo, mine = picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg")
-    assert run([photo], mine) == [mine]
-    assert caplog.messages == [f"{mine} was there before and is replaced"]
-    caplog.clear()
-    assert run([photo], mine) == [mine]  # the first run wrote that file itself
-    assert caplog.messages == []
+    (first,) = first_run = plan_of_styles([photo], mine, [Path("wave.safetensors")], print)[0]
+    assert (first.target, first.replaces) == (mine, True)
+    assert list(stylize_files(inverting, first_run, None)) == [None]
+    (second,) = plan_of_styles([photo], mine, [Path("wave.safetensors")], print)[0]
+    assert (second.target, second.replaces) == (mine, False)  # the first run wrote it
 
 
 def test_several_styles_are_in_the_names(tmp_path: Path, reported: Reported) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,25 @@ from fast_style.shell import readable
 if TYPE_CHECKING:
     from fast_style.stylizing.planning import Job
 
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Args:
+        job: what was asked for.
+        seconds: how long it took.
+        error: why its file is not written; None if it is.
+        missing: what of its source is damaged or not there, a sentence each.
+    """
+
+    job: Job
+    seconds: float
+    error: UserError | None = None
+    missing: tuple[str, ...] = ()
+
 
 class Report:
     """Tells the outcome of each file.
@@ -30,7 +51,7 @@ class Report:
         places: names of streams.
 
     Attributes:
-        failed: whether anything could not be used.
+        failed: whether anything could not be used, or not all of it.
     """
 
     def __init__(self, as_json: bool, quiet: bool, places: Places) -> None:
@@ -51,13 +72,20 @@ class Report:
         self._complain(error)
         self._print(error.source, None, error=error)
 
-    def outcome(self, job: Job, error: UserError | None, seconds: float) -> None:
+    def outcome(self, outcome: Outcome) -> None:
         """Tell that a file is written, or why not, and how long that took."""
+        job, error = outcome.job, outcome.error
+        for complaint in filter(None, (error, *map(UserError, outcome.missing))):
+            self._complain(complaint)
         if error is None:
             self._done[_kind(job)] += 1
+            if job.replaces:
+                log.warning("%s was there before and was replaced", job.target)
+        if error is None and outcome.missing:
+            what = UserError("; ".join(outcome.missing))
+            self._print(job.source, job.target, outcome.seconds, what)
         else:
-            self._complain(error)
-        self._print(job.source, job.target, seconds, error)
+            self._print(job.source, None if error else job.target, outcome.seconds, error)
 
     def left(self, jobs: Sequence[Job], made_of: Sequence[Path]) -> list[Job]:
         """Return the jobs that no earlier run has done, and tell about the others.
@@ -107,18 +135,24 @@ class Report:
             return
         from tqdm import tqdm
 
-        from fast_style.images import picture_size
-
         line = {
             "source": None if source is None else self._places.name(source),
-            "output": None if error or target is None else str(target),
+            "output": None if target is None else str(target),
             "seconds": round(seconds, 3),
-            "size": None if error or target is None else picture_size(target),
+            "size": None if target is None else _size(target),
             "skipped": skipped,
             "error": None if error is None else self._places.explain(str(error)),
         }
         tqdm.write(json.dumps(line), file=sys.stdout)
         sys.stdout.flush()
+
+
+def _size(target: Path) -> tuple[int, int] | None:
+    from fast_style.film import frame_size, is_film, is_sequence
+    from fast_style.images import picture_size
+
+    measure = frame_size if is_film(target) or is_sequence(target) else picture_size
+    return measure(target)
 
 
 def _kind(job: Job) -> str:

@@ -19,7 +19,7 @@ from fast_style.cli.options import examples, out_option
 from fast_style.cli.output import WRONG_INPUT, warnings_shown
 from fast_style.cli.painting import Painting, painting_options
 from fast_style.cli.progress import BandsBar, FilmBar, picture_bar
-from fast_style.cli.report import Report
+from fast_style.cli.report import Outcome, Report
 from fast_style.cli.saving import saving_options
 from fast_style.cli.shell_options import (
     Place,
@@ -108,8 +108,8 @@ def stylize(
                     if not jobs:
                         continue
                     for outcome in _stylize(load(file), jobs, painting.size, saving, film, shell):
-                        report.outcome(*outcome)
-                        bar.update(not outcome[0].moves)
+                        report.outcome(outcome)
+                        bar.update(not outcome.job.moves)
             report.summary(targets[0] if len(targets) == 1 == len(batch.sources) else places.out)
     if report.failed:
         sys.exit(WRONG_INPUT)
@@ -126,8 +126,8 @@ def _stylize(
     saving: Saving,
     film: FilmOptions,
     shell: ShellOptions,
-) -> Iterator[tuple[Job, UserError | None, float]]:
-    """Stylize files; for each, yield its job, the error or None, and the seconds it took."""
+) -> Iterator[Outcome]:
+    """Stylize files, pictures first, and yield what became of each."""
     from fast_style.stylizing.files import stylize_files
 
     photos = [job for job in jobs if not job.moves]
@@ -135,25 +135,22 @@ def _stylize(
     at_once = shell.workers or stylizer.files_at_once
     outcomes = stylize_files(stylizer.begin, photos, size, at_once, saving, seconds)
     for job, error in zip(photos, outcomes, strict=True):
-        yield job, error, seconds[job]
+        yield Outcome(job, seconds[job], error)
     for job in jobs:
         if job.moves:
-            started = time.monotonic()
-            error = _stylize_film(stylizer, job, film, not shell.quiet)
-            yield job, error, time.monotonic() - started
+            yield _stylize_film(stylizer, job, film, not shell.quiet)
 
 
-def _stylize_film(
-    stylizer: Stylizer, job: Job, options: FilmOptions, shown: bool
-) -> UserError | None:
-    """Stylize a film; return the error, or None. ``shown`` is whether it has a bar."""
+def _stylize_film(stylizer: Stylizer, job: Job, options: FilmOptions, shown: bool) -> Outcome:
+    """Stylize a film; ``shown`` is whether it has a bar."""
     from fast_style.film import stylize_film
 
+    started = time.monotonic()
     marked = replace(options, mark=job.mark)
     try:
         with FilmBar(job.source.name) as bar:
             progress = bar.show if shown else None
-            stylize_film(job.source, job.target, stylizer, marked, progress)
+            made = stylize_film(job.source, job.target, stylizer, marked, progress)
     except UserError as error:
-        return error
-    return None
+        return Outcome(job, time.monotonic() - started, error)
+    return Outcome(job, time.monotonic() - started, missing=made.missing)

@@ -206,10 +206,12 @@ class _Graph:
         )
         missing = self.node("Sub", self.scalar(1), "strength")
         at_strength = self.node("Sub", full, self.node("Mul", missing, slopes))
-        lengths = [len(self.weights[name]) for name in names]
-        outputs = [f"{name}_at_strength" for name in names]
-        self._append("Split", [at_strength, self.constant(lengths)], outputs, axis=0)
-        return outputs
+        # A Split would write to more buffers than WebGPU gives to one operation.
+        ends = np.cumsum([len(self.weights[name]) for name in names])
+        return [
+            self._part(at_strength, end - len(self.weights[name]), end, f"{name}_at_strength")
+            for name, end in zip(names, ends, strict=True)
+        ]
 
     def _kernel(self, kernel: Array) -> str:
         """A kernel ``(outputs, inputs, height, width)``, stored in the file's precision.
@@ -228,16 +230,11 @@ class _Graph:
 
     def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Add an operation with one output, whose name is returned."""
-        output = output or f"{kind}_{len(self.nodes)}"
-        self._append(kind, inputs, [output], **attributes)
-        return output
-
-    def _append(
-        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
-    ) -> None:
         from onnx import helper
 
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
+        output = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
 
     def constant(self, values: Array | Sequence[int]) -> str:
         """Add a constant: whole numbers in 64 bits, unless it is an array of 8, or floats."""
@@ -262,6 +259,11 @@ class _Graph:
     def _slice(self, x: str, begin: tuple[int, int], end: str, first_axis: int = ROWS) -> str:
         axes = self.constant([first_axis, first_axis + 1])
         return self.node("Slice", x, self.constant(begin), end, axes)
+
+    def _part(self, vector: str, begin: int, end: int, output: str) -> str:
+        return self.node(
+            "Slice", vector, self.constant([begin]), self.constant([end]), output=output
+        )
 
     def _to_space(self, x: str) -> str:
         """Four channels become a square of 2 x 2 pixels."""

@@ -2,9 +2,9 @@
 
 from fast_style.film.animation import moves, read_gif_mark
 from fast_style.film.formats import ANIMATIONS, FILM_SUFFIXES, FORMATS, is_film, target_suffix
-from fast_style.film.progress import FilmOptions, FilmProgress
+from fast_style.film.progress import FilmOptions, FilmProgress, FilmResult
 from fast_style.film.sequence import is_sequence
-from fast_style.film.stylize import read_film_mark, stylize_film
+from fast_style.film.stylize import frame_size, read_film_mark, stylize_film
 
 __all__ = [
     "ANIMATIONS",
@@ -12,6 +12,8 @@ __all__ = [
     "FORMATS",
     "FilmOptions",
     "FilmProgress",
+    "FilmResult",
+    "frame_size",
     "is_film",
     "is_sequence",
     "moves",

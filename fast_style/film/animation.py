@@ -3,7 +3,6 @@ transparency."""
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from fast_style.film.formats import ANIMATIONS, is_film
 from fast_style.film.reading import IDENTITY, Film, Frame
 from fast_style.film.sequence import is_sequence
 from fast_style.images.writing import exif_with_mark
-
-log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
 BYTES_PER_PIXEL = 8  # of all frames, which Pillow keeps until it has the last
@@ -73,8 +70,9 @@ def probe_animation(source: Path) -> Film:
     Raises:
         UserError: if it cannot be read.
     """
+    missing: list[str] = []
     with _opened(source) as picture:
-        durations = list(_durations(picture))
+        durations = list(_durations(picture, source, missing))
         frames, seconds = len(durations), sum(durations) * MICROSECOND
         matrix = matrix_by_size(*picture.size)
         return Film(
@@ -87,6 +85,7 @@ def probe_animation(source: Path) -> Film:
             rate=(frames / seconds if seconds else Fraction(10)).limit_denominator(1000),
             frames=frames,
             is_animation=True,
+            missing=missing,
         )
 
 
@@ -105,7 +104,7 @@ def read_animation(film: Film, size: tuple[int, int], start: int = 0) -> Iterato
                 picture.seek(number)
                 frame = picture.convert("RGBA")
             except Exception as error:  # Pillow raises nearly anything
-                log.warning("%s is damaged (%s): its end is left out", film.source, error)
+                film.lacks(f"{film.source} is damaged ({error}): its end is left out")
                 return
             duration = _duration(picture)
             if number >= start:
@@ -145,12 +144,15 @@ def _duration(picture: Image.Image) -> int:
     return round(picture.info.get("duration", 0) * 1000)
 
 
-def _durations(picture: Image.Image) -> Iterator[int]:
+def _durations(picture: Image.Image, source: Path, missing: list[str]) -> Iterator[int]:
     for number in count():
         try:
             picture.seek(number)
             picture.load()  # before that, a WebP does not say
-        except Exception:  # the end, or damage
+        except EOFError:
+            return
+        except Exception as error:  # Pillow raises nearly anything
+            missing.append(f"{source} is damaged ({error}): its end is left out")
             return
         yield _duration(picture)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fast_style.errors import UserError
 from fast_style.film.encoding import Encoding
 from fast_style.film.parts import Parts
-from fast_style.film.reading import exact, open_film, url, video_stream
+from fast_style.film.reading import Film, exact, open_film, url, video_stream
 
 if TYPE_CHECKING:
     from av import Packet
@@ -136,7 +136,7 @@ def join(parts: Parts, encoding: Encoding, path: Path, comment: str) -> None:
             for stream in carried_streams(source, film.source):
                 if (added := _carry(stream, output, path)) is not None:
                     carried.append((stream, added))
-            others = _other_packets(source, [stream for stream, _ in carried])
+            others = _other_packets(source, [stream for stream, _ in carried], film)
             packets = _interleaved(packets, others)
         output.metadata["comment"] = comment
         output.start_encoding()
@@ -190,7 +190,7 @@ def _video_packets(parts: Parts, time_base: Fraction, extradata: bytes | None) -
                 yield packet
 
 
-def _other_packets(source: InputContainer, streams: list[Stream]) -> Iterator[Packet]:
+def _other_packets(source: InputContainer, streams: list[Stream], film: Film) -> Iterator[Packet]:
     import av
 
     streams = [stream for stream in streams if stream.type != "attachment"]
@@ -203,7 +203,7 @@ def _other_packets(source: InputContainer, streams: list[Stream]) -> Iterator[Pa
         except StopIteration:
             return
         except av.error.FFmpegError as error:
-            log.warning("%s is damaged (%s): its end is left out", source.name, error.strerror)
+            film.lacks(f"{film.source} is damaged ({error.strerror}): its end is left out")
             return
         if packet.size:
             yield packet

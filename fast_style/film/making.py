@@ -86,6 +86,7 @@ def make_film(task: Task) -> int:
     try:
         if not parts.whole:
             _make_parts(task, encoding, parts)
+        film.missing[:] = parts.missing
         whole = parts.folder / f"whole{target.suffix}"
         join(parts, encoding, whole, comment)
         whole.replace(target)
@@ -191,7 +192,7 @@ def _make_parts(task: Task, encoding: Encoding, parts: Parts) -> None:
         parts.add(writer.path, writer.first, writer.frames)
     if not parts.frames:
         raise UserError(f"{film.source} holds no frame that can be decoded: copy it again")
-    parts.finish()
+    parts.finish(film.missing)
 
 
 def make_animation(task: Task) -> int:

@@ -48,12 +48,14 @@ class Parts:
         made_of: what they were made of, by name: the source, the style and the options.
         done: the complete parts in order.
         whole: whether they are all that there are.
+        missing: what the source lacks, once they are whole; see `Film`.
     """
 
     folder: Path
     made_of: dict[str, str]
     done: list[Part] = field(default_factory=list)
     whole: bool = False
+    missing: list[str] = field(default_factory=list)
 
     @property
     def frames(self) -> int:
@@ -93,9 +95,9 @@ class Parts:
         path = (self.folder / self.done[-1].name).with_suffix(".png")
         return np.asarray(open_picture(path)) if path.is_file() else None
 
-    def finish(self) -> None:
-        """Note that there is no further part."""
-        self.whole = True
+    def finish(self, missing: list[str]) -> None:
+        """Note that there is no further part, and what the source lacks."""
+        self.whole, self.missing = True, missing
         self.save()
 
     def save(self) -> None:
@@ -107,6 +109,7 @@ class Parts:
         content = {
             "made_of": self.made_of,
             "whole": self.whole,
+            "missing": self.missing,
             "parts": [asdict(part) for part in self.done],
         }
         replace_file(self.folder / LIST, json.dumps(content, indent=1).encode())
@@ -172,7 +175,9 @@ def _read(folder: Path) -> Parts | None:
     """Read the list and keep the parts that are there; None if there is no list."""
     try:
         content = json.loads((folder / LIST).read_bytes())
-        parts = Parts(folder, content["made_of"], whole=content["whole"])
+        parts = Parts(
+            folder, content["made_of"], whole=content["whole"], missing=content["missing"]
+        )
         listed = [Part(**part) for part in content["parts"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None

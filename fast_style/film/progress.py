@@ -33,6 +33,20 @@ class FilmOptions:
 
 
 @dataclass(frozen=True)
+class FilmResult:
+    """What was made.
+
+    Args:
+        frames: their number in the target.
+        missing: what of the source is damaged or not there, and so not in the target; a sentence
+            each.
+    """
+
+    frames: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FilmProgress:
     """How far a film is.
 

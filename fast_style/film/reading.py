@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
     from fast_style.film.smoothing import Motion
-
-log = logging.getLogger(__name__)
 
 BYTES_OF_FINGERPRINT = 2**20  # from each of three places of a film
 SHORT_BY = 1.0  # seconds that a film may end before its header says
@@ -51,6 +48,7 @@ class Film:
         frames: expected number of frames; None where the film does not say.
         is_animation: whether it is a GIF, WebP or PNG.
         is_sequence: whether it is numbered pictures.
+        missing: what of it is damaged or not there, a sentence each, as far as it has been read.
     """
 
     source: Path
@@ -63,11 +61,17 @@ class Film:
     frames: int | None
     is_animation: bool = False
     is_sequence: bool = False
+    missing: list[str] = field(default_factory=list)
 
     @property
     def has_pictures_alone(self) -> bool:
         """Whether there is no file with sound and subtitles."""
         return self.is_animation or self.is_sequence
+
+    def lacks(self, sentence: str) -> None:
+        """Note once that something is missing."""
+        if sentence not in self.missing:
+            self.missing.append(sentence)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ def probe(source: Path) -> Film:
     """
     with open_film(source) as container:
         stream = video_stream(container, source)
-        first = next(_decoded(container, stream, source), None)
+        first = next(_decoded(container, stream, source, _ignore), None)
         if first is None:
             raise UserError(f"{source} holds no frame that can be decoded: copy it again")
         turn = _turn(first)
@@ -179,6 +183,10 @@ def probe(source: Path) -> Film:
             rate=rate,
             frames=_expected_frames(container, stream, rate),
         )
+
+
+def _ignore(sentence: str) -> None:
+    """Whoever reads the film is told."""
 
 
 def _expected_frames(
@@ -209,7 +217,7 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Decode a film's frames in the order in which they are shown.
 
-    What cannot be decoded is left out with a warning, and a warning says where a film ends before
+    What cannot be decoded is left out, and noted in ``film.missing``, as is a film that ends before
     its header says, as an incomplete copy does. A frame without a time, or with one that is not
     later than that of the frame before, gets a time just after it.
 
@@ -224,7 +232,7 @@ def read_frames(
     last: int | None = None
     with open_film(film.source) as container:
         stream = video_stream(container, film.source)
-        for number, frame in enumerate(_decoded(container, stream, film.source)):
+        for number, frame in enumerate(_decoded(container, stream, film.source, film.lacks)):
             time = frame.pts
             if time is None:
                 time = 0 if last is None else last + step
@@ -236,25 +244,24 @@ def read_frames(
                 yield Frame(picture, time, frame.duration or 0)
             end = time + (frame.duration or step)
         if last is not None:
-            _warn_if_short(stream, film, end)
+            _note_if_short(stream, film, end)
 
 
-def _warn_if_short(stream: av.VideoStream, film: Film, end: int) -> None:
+def _note_if_short(stream: av.VideoStream, film: Film, end: int) -> None:
     if stream.duration is None:  # as in Matroska
         return
     missing = float(((stream.start_time or 0) + stream.duration - end) * film.time_base)
     if missing > SHORT_BY:
-        log.warning(
-            "%s is incomplete: its last %.1f s are missing; copy it again to have them",
-            film.source,
-            missing,
+        film.lacks(
+            f"{film.source} is incomplete: its last {missing:.1f} s are missing; copy it again to "
+            "have them"
         )
 
 
 def _decoded(
-    container: InputContainer, stream: av.VideoStream, source: Path
+    container: InputContainer, stream: av.VideoStream, source: Path, lacks: Callable[[str], object]
 ) -> Iterator[av.VideoFrame]:
-    """Decode frames as they are stored. A warning is logged for what is damaged and left out."""
+    """Decode frames as they are stored, and tell what is damaged and left out."""
     import av
 
     stream.thread_type = "AUTO"
@@ -263,14 +270,14 @@ def _decoded(
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            log.warning("%s is damaged (%s): its end is left out", source, error.strerror)
+            lacks(f"{source} is damaged ({error.strerror}): its end is left out")
             packet = None
         try:
             frames: list[Any] = stream.decode(packet)
         except av.error.EOFError:
             frames = []
         except av.error.FFmpegError as error:
-            log.warning("%s is damaged (%s): a part of it is left out", source, error.strerror)
+            lacks(f"{source} is damaged ({error.strerror}): a part of it is left out")
             frames = []
         yield from frames
         if packet is None or packet.size == 0:  # the decoder has given its last frames

@@ -17,10 +17,11 @@ from fast_style.film.making import (
     make_film,
     make_sequence,
 )
-from fast_style.film.progress import FilmOptions, FilmProgress
-from fast_style.film.reading import Film, probe, require_av
-from fast_style.film.sequence import is_sequence, probe_sequence
+from fast_style.film.progress import FilmOptions, FilmProgress, FilmResult
+from fast_style.film.reading import Film, open_film, probe, require_av, video_stream
+from fast_style.film.sequence import files_of, is_sequence, probe_sequence
 from fast_style.film.smoothing import require_cv2
+from fast_style.images import picture_size
 
 if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
@@ -34,7 +35,7 @@ def stylize_film(
     stylizer: Stylizer,
     options: FilmOptions = AS_IT_IS,
     progress: Callable[[FilmProgress], object] | None = None,
-) -> int:
+) -> FilmResult:
     """Stylize a film, an animation or numbered pictures, frame by frame.
 
     A film keeps the timestamps, sound, subtitles, pixel aspect and colour tags of its source, and
@@ -51,8 +52,8 @@ def stylize_film(
         progress: told after each frame that is written, on another thread.
 
     Returns:
-        The number of frames in the target. With ``options.resume``, a target that was made of the
-        same already is left as it is.
+        How many frames the target has, and what is missing. With ``options.resume``, a target that
+        was made of the same already is left as it is.
 
     Raises:
         UserError: if PyAV is missing, the source cannot be used, the target cannot be written or
@@ -72,14 +73,30 @@ def stylize_film(
     size = _target_size(film, options.size)
     task = Task(film, target, size, stylizer, options, progress)
     if is_sequence(target):
-        return make_sequence(task)
-    return make_animation(task) if target.suffix.lower() in ANIMATIONS else make_film(task)
+        frames = make_sequence(task)
+    elif target.suffix.lower() in ANIMATIONS:
+        frames = make_animation(task)
+    else:
+        frames = make_film(task)
+    return FilmResult(frames, tuple(film.missing))
 
 
 def _probe(source: Path) -> Film:
     if is_sequence(source):
         return probe_sequence(source)
     return probe_animation(source) if is_animation(source) else probe(source)
+
+
+def frame_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height in pixels of a film or numbered pictures; None if it has none."""
+    try:
+        if is_sequence(path):
+            return picture_size(next(iter(files_of(path).values())))
+        with open_film(path) as container:
+            stream = video_stream(container, path)
+            return stream.width, stream.height
+    except UserError:
+        return None
 
 
 def _target_size(film: Film, longer_side: int | None) -> tuple[int, int]:

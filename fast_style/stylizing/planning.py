@@ -52,6 +52,7 @@ class Job:
         mark: text that tells what ``target`` was made from, and is written into it.
         style: name of the style, for the metadata.
         moves: whether it is a film or an animation, rather than a picture.
+        replaces: whether ``target`` is there and was made from something else.
     """
 
     source: Path
@@ -59,6 +60,7 @@ class Job:
     mark: str
     style: str = ""
     moves: bool = False
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,10 @@ def _plan_single_file(
     if is_film(out) and not moves(source):
         raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
     mark = _mark(source, styles[0], settings)
-    job = Job(source, out, mark, styles[0].stem, can_move and moves(source))
+    replaces = out.exists() and _read_mark(out) != mark
+    job = Job(source, out, mark, styles[0].stem, can_move and moves(source), replaces)
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
-    if out.exists() and _read_mark(out) != job.mark:
-        log.warning("%s was there before and is replaced", out)
     return [job]
 
 
