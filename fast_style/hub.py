@@ -113,9 +113,7 @@ def fetch_style(address: str) -> Path:
             log.warning("%s is now %s", address, found.address)
         return found.path
     kept = _from_cache(place)
-    log.warning(
-        "the hub cannot be reached: %s is read from the cache, as %s", address, kept.address
-    )
+    log.warning("the hub cannot be reached: %s is, from the cache, %s", address, kept.address)
     return kept.path
 
 

@@ -8,9 +8,11 @@ import click
 
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
+from fast_style.cli.gallery import gallery
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
+from fast_style.cli.push import push
 from fast_style.cli.sheet import sheet
 from fast_style.cli.styles import styles
 from fast_style.cli.stylize import stylize
@@ -61,5 +63,5 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (demo, evaluate, optimize, sheet, styles, stylize, train):
+for _command in (demo, evaluate, gallery, optimize, push, sheet, styles, stylize, train):
     main.add_command(_command)
