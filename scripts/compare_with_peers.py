@@ -194,7 +194,7 @@ def _measure_pair(
     pictures = {
         "photo": photo,
         pair.repository: theirs,
-        "fast_style": Stylizer(checkpoint, device)(photo),
+        "fast_style": Stylizer(checkpoint, device, stroke=1)(photo),
     }
     tensors = {
         by: to_tensor(picture).unsqueeze(0).to(find_device(device))

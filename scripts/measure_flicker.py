@@ -27,6 +27,8 @@ Mask = NDArray[np.bool_]
 
 NOISE = 2.0  # standard deviation in levels of a camera's noise, laid over known motion
 PAN = (3, 1)  # px a frame, right and down
+ZOOM, TURN = 0.005, 0.2  # a frame: how much closer, as a share, and degrees
+LIGHT, PERIOD = 0.15, 12  # how much the exposure swings, as a share, and frames of a swing
 MOST_FLOW_ERROR = 1.0  # px, there and back, of what is measured
 
 
@@ -58,13 +60,18 @@ def main(
 
     Each frame is compared with the one before, moved to where the scene has moved: the root of the
     mean squared difference, in levels. A perfectly steady film has that of its source. Motion is
-    known exactly for a camera that pans over a photo by whole pixels, with noise. For a film of
+    known exactly for a camera over a photo, with noise: one that pans by whole pixels, one that
+    comes closer and turns, and one that stands still while its exposure swings. For a film of
     yours it is Farneback's optical flow, where it agrees there and back; --smooth uses another.
 
     \b
     uv run python scripts/measure_flicker.py --film clip.mp4 --strip strip.png
     """
-    scenes = {"pan over a photo": pan(size, frames)}
+    scenes = {
+        "pan over a photo": pan(size, frames),
+        "slow zoom and turn": zoom(size, frames),
+        "exposure that swings": swinging_light(size, frames),
+    }
     if film is not None:
         scenes[film.name] = with_flow(film, size, frames)
     strips = []
@@ -86,26 +93,66 @@ def main(
 def pan(size: int, frames: int) -> Scene:
     """A camera that moves over a photo by whole pixels."""
     across, down = PAN
-    photo = open_picture(PHOTOS / "coffee.jpg")
     height = round(size * 0.75)
-    room = (size + across * frames, height + down * frames)
-    scale = max(room[0] / photo.width, room[1] / photo.height)
-    enlarged = photo.resize(
-        (round(photo.width * scale) + 1, round(photo.height * scale) + 1), Image.Resampling.LANCZOS
-    )
-    pixels = np.asarray(enlarged, dtype=np.float32)
+    pixels = _photo(size + across * frames, height + down * frames)
     rng = np.random.default_rng(0)
     views = []
     for number in range(frames):
         x, y = across * number, down * number
-        view = pixels[y : y + height, x : x + size]
-        noisy = view + rng.normal(0, NOISE, view.shape)
-        views.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+        views.append(_with_noise(pixels[y : y + height, x : x + size], rng))
     source = grid(size, height) + np.array(PAN, np.float32)
     mask = np.ones((height, size), bool)
     mask[height - down :] = False
     mask[:, size - across :] = False
     return Scene(views, [source] * (frames - 1), [mask] * (frames - 1))
+
+
+def zoom(size: int, frames: int) -> Scene:
+    """A camera that comes closer and turns around the middle of its picture."""
+    height = round(size * 0.75)
+    pixels = np.rint(_photo(2 * size, 2 * height)).astype(np.uint8)  # sharp even from close by
+    centre = np.array([size - 1, height - 1], np.float32) / np.float32(2)
+    middle = (np.array(pixels.shape[1::-1], np.float32) - 1) / np.float32(2)
+    start = min(pixels.shape[1] / size, pixels.shape[0] / height) / 1.6  # turned, it stays inside
+
+    def turned(scale: float, degrees: float) -> Floats:
+        """Places relative to the middle, for all pixels of a frame."""
+        angle = np.radians(degrees)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return np.asarray((grid(size, height) - centre) @ turn.T * scale, np.float32)
+
+    rng = np.random.default_rng(0)
+    views = []
+    for number in range(frames):
+        places = turned(start * (1 - ZOOM) ** number, TURN * number) + middle
+        views.append(_with_noise(warped(pixels, places), rng))
+    source = (turned(1 - ZOOM, TURN) + centre).astype(np.float32)
+    mask = np.asarray(((source >= 0) & (source <= (size - 1, height - 1))).all(-1), bool)
+    return Scene(views, [source] * (frames - 1), [mask] * (frames - 1))
+
+
+def swinging_light(size: int, frames: int) -> Scene:
+    """A camera that stands still, and whose exposure swings."""
+    height = round(size * 0.75)
+    pixels = _photo(size, height)[:height, :size]
+    rng = np.random.default_rng(0)
+    swing = 1 + LIGHT * np.sin(np.arange(frames) * 2 * np.pi / PERIOD)
+    views = [_with_noise(pixels * np.float32(0.8 * gain), rng) for gain in swing]
+    mask = np.ones((height, size), bool)
+    return Scene(views, [grid(size, height)] * (frames - 1), [mask] * (frames - 1))
+
+
+def _photo(width: int, height: int) -> Floats:
+    """A bundled photo that covers at least so many pixels."""
+    photo = open_picture(PHOTOS / "coffee.jpg")
+    scale = max(width / photo.width, height / photo.height)
+    sides = (round(photo.width * scale) + 1, round(photo.height * scale) + 1)
+    return np.asarray(photo.resize(sides, Image.Resampling.LANCZOS), dtype=np.float32)
+
+
+def _with_noise(view: NDArray[Any], rng: np.random.Generator) -> Pixels:
+    noisy = view + rng.normal(0, NOISE, view.shape)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 def with_flow(path: Path, size: int, frames: int) -> Scene:
@@ -139,7 +186,7 @@ def farneback(start: NDArray[Any], end: NDArray[Any]) -> Floats:
 
 def stylized(frames: Sequence[Pixels], style: str) -> list[Pixels]:
     """Each frame as the network paints it."""
-    stylizer = Stylizer(style)
+    stylizer = Stylizer(style, stroke=1)
     return [
         np.asarray(stylizer(Image.fromarray(frame)))
         for frame in tqdm(frames, desc=style, leave=False, disable=None)

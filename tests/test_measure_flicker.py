@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,24 @@ def test_a_pan_flickers_by_its_noise_alone() -> None:
     # Rounding to levels adds a twelfth to the variance of the noise.
     expected = np.sqrt(2 * (measure_flicker.NOISE**2 + 1 / 12))
     assert measure_flicker.flicker(scene.frames, scene) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_zoom_flickers_by_its_noise_and_where_it_is_looked_up() -> None:
+    scene = measure_flicker.zoom(96, 8)
+    noise = np.sqrt(2 * (measure_flicker.NOISE**2 + 1 / 12))
+    assert measure_flicker.flicker(scene.frames, scene) < 1.5 * noise
+    still = measure_flicker.grid(96, 72)
+    unmoved = replace(scene, sources=[still] * 7)
+    assert measure_flicker.flicker(scene.frames, unmoved) > 2 * noise
+    assert np.mean(scene.masks) > 0.95
+
+
+def test_a_swinging_exposure_is_a_film_s_own_flicker() -> None:
+    scene = measure_flicker.swinging_light(96, measure_flicker.PERIOD + 1)
+    means = np.array([frame.mean() for frame in scene.frames])
+    assert means[0] == pytest.approx(means[-1], rel=0.01)
+    assert means.max() / means.min() == pytest.approx(1.15 / 0.85, rel=0.01)
+    assert measure_flicker.flicker(scene.frames, scene) > 5
 
 
 def test_frames_that_are_lighter_in_turn_flicker() -> None:

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import complaints, run
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.errors import UserError
 from fast_style.images import resize_picture, to_tensor
 from fast_style.stylizing.strokes import RANGE, SPACE, bring_up, shrink, small_size
+from fast_style.stylizing.torch_strokes import bring_up_on, bring_up_tensors
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,38 @@ def test_strips_join_without_seams(photo: Image.Image, monkeypatch: pytest.Monke
     whole = bring_up(photo, small, small)
     monkeypatch.setattr("fast_style.stylizing.strokes.PIXELS_AT_ONCE", 3 * photo.width)
     assert np.array_equal(np.asarray(bring_up(photo, small, small)), np.asarray(whole))
+
+
+@pytest.mark.parametrize("pixels", [2**22, 500])
+def test_a_device_brings_up_the_same(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    monkeypatch.setattr("fast_style.stylizing.torch_strokes.PIXELS_AT_ONCE", pixels)
+    small = shrink(photo, 2.5)
+    painted = Image.fromarray(255 - np.asarray(small)[:, ::-1])
+    expected = np.asarray(bring_up(photo, small, painted), int)
+    assert np.abs(np.asarray(bring_up_on("cpu", photo, small, painted), int) - expected).max() <= 1
+    batch, small_batch, painted_batch = (
+        torch.stack([to_tensor(each), to_tensor(each).flip(0)]) for each in (photo, small, painted)
+    )
+    both = bring_up_tensors(batch, small_batch, painted_batch)
+    for brought_up in (both[0], both[1].flip(0)):
+        levels = brought_up.permute(1, 2, 0).numpy() * 255
+        assert np.abs(levels - expected).max() <= 1
+
+
+def test_a_gpu_brings_up_on_its_tensors() -> None:
+    """Index tensors, weights and pictures meet on one device."""
+    with FakeTensorMode():
+        photos, small = (torch.rand(2, 3, side, side, device="cuda") for side in (40, 16))
+        assert bring_up_tensors(photos, small, small).device.type == "cuda"
+
+
+def test_large_pictures_have_strokes_that_are_seen() -> None:
+    photo = Image.open(PHOTOS / "rocket.jpg").convert("RGB").resize((1200, 800))
+    painted = np.asarray(Stylizer("wave", "cpu")(photo))
+    assert np.array_equal(painted, np.asarray(Stylizer("wave", "cpu", stroke=1.5)(photo)))
+    assert not np.array_equal(painted, np.asarray(Stylizer("wave", "cpu", stroke=1)(photo)))
 
 
 def test_one_pass_bands_and_tensors_agree(photo: Image.Image) -> None:

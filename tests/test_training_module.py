@@ -74,7 +74,8 @@ def fit(
     tune(network)
     loss = instantiate(cfg.loss)
     loss.set_style_image(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
-    module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed)
+    stability = instantiate(cfg.stability)
+    module = StyleTransfer(network, loss, instantiate(cfg.optimizer), cfg.seed, stability)
     module.recorder = recorder
     callbacks = [Schedule(), *callbacks]
     if stop is not None:
@@ -91,16 +92,21 @@ def fit(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "adjustable", "precision"),
-    [("muon", True, "32-true"), ("muon", True, "bf16-mixed"), ("adam", False, "32-true")],
+    ("optimizer", "adjustable", "precision", "stability"),
+    [
+        ("muon", True, "32-true", "film"),
+        ("muon", True, "bf16-mixed", "photo"),
+        ("adam", False, "32-true", "photo"),
+    ],
 )
 def test_recorded_steps_are_lightnings(
-    compose: Compose, optimizer: str, adjustable: bool, precision: str
+    compose: Compose, optimizer: str, adjustable: bool, precision: str, stability: str
 ) -> None:
     overrides = [
         f"optimizer={optimizer}",
         f"model.adjustable={adjustable}",
         f"trainer.precision={precision}",
+        f"stability={stability}",
     ]
     plain, plain_trainer = fit(compose, *overrides)
     recorder = EmulatedRecorder()
@@ -121,25 +127,21 @@ def assert_equal(found: StyleTransfer, expected: StyleTransfer) -> None:
         assert torch.equal(weights[name], tensor), name
 
 
-def test_every_input_of_a_recorded_step_is_read_anew(compose: Compose) -> None:
+@pytest.mark.parametrize("stability", ["photo", "film"])
+def test_every_input_of_a_recorded_step_is_read_anew(compose: Compose, stability: str) -> None:
     """What a graph took from elsewhere than its inputs would not change with them."""
-    module, _ = fit(compose, "trainer.max_steps=8", recorder=EmulatedRecorder())
+    overrides = ["trainer.max_steps=8", f"stability={stability}"]
+    module, _ = fit(compose, *overrides, recorder=EmulatedRecorder())
     step = module.recorded[False]
     generator = torch.Generator().manual_seed(0)
-    given = StepInputs(
-        torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=generator),
-        torch.tensor(0.5, dtype=torch.float64),
-        torch.rand(1, 3, 36, 36, generator=generator),
-        torch.arange(36),
-        torch.arange(36),
+    batch = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=generator)
+    given = module._inputs(batch, 0)
+    other = next(  # Moves are so few that two steps may share one.
+        inputs.view
+        for inputs in (module._inputs(batch, number) for number in range(1, 100))
+        if not torch.equal(inputs.view, given.view)
     )
-    changed = StepInputs(
-        255 - given.content_images,
-        given.strength / 2,
-        1 - given.moved,
-        given.rows + 2,
-        given.columns + 1,
-    )
+    changed = StepInputs(255 - batch, given.strength / 2, 1 - given.changed, other)
     for group in module._optimizer.param_groups:
         group["lr"].zero_()  # the network stands still
 
@@ -169,18 +171,17 @@ def test_a_batch_of_another_size_is_trained_on_too(
 
 
 def test_a_recorded_run_resumes_as_one_that_never_stopped(compose: Compose, tmp_path: Path) -> None:
-    straight, _ = fit(compose, "trainer.max_steps=10", recorder=EmulatedRecorder())
+    overrides = ["trainer.max_steps=10", "stability=film"]
+    straight, _ = fit(compose, *overrides, recorder=EmulatedRecorder())
     # As long by its schedule, but stopped on the way.
-    _, trainer = fit(compose, "trainer.max_steps=10", recorder=EmulatedRecorder(), stop=7)
+    _, trainer = fit(compose, *overrides, recorder=EmulatedRecorder(), stop=7)
     assert trainer.global_step == 7
     trainer.save_checkpoint(tmp_path / "middle.ckpt")
     saved = torch.load(tmp_path / "middle.ckpt", weights_only=True)
     for group in saved["optimizer_states"][0]["param_groups"]:
         assert isinstance(group["lr"], float)
     for recorder in (EmulatedRecorder(), None):  # with graphs, and where there are none
-        resumed, _ = fit(
-            compose, "trainer.max_steps=10", recorder=recorder, resume=tmp_path / "middle.ckpt"
-        )
+        resumed, _ = fit(compose, *overrides, recorder=recorder, resume=tmp_path / "middle.ckpt")
         assert_equal(resumed, straight)
 
 

@@ -6,8 +6,11 @@ import sys
 
 import click
 
+from fast_style.cli.app import app
+from fast_style.cli.camera import camera
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
+from fast_style.cli.export import export
 from fast_style.cli.gallery import gallery
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
@@ -52,10 +55,15 @@ class _ProgramGroup(click.Group):
     epilog=examples(
         "demo                                     # train and stylize, within five minutes",
         "stylize photo.jpg --style starry-night   # a photo in a shipped style",
+        "app --open                               # the same on a page in your browser",
+        "camera                                   # the camera in a style, in a window",
         "sheet photo.jpg                          # a photo in all shipped styles, to compare",
         "train style=mine.jpg data.dir=photos     # a network for your own painting",
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
         "evaluate starry-night wave               # losses and artifacts of two networks",
+        "export wave --onnx wave.onnx             # a style for ONNX Runtime",
+        "push mine.safetensors anna/mine          # a style and its card to a hub",
+        "gallery -o page                          # a page of all shipped styles",
     ),
 )
 @click.version_option(package_name="fast-style")
@@ -63,5 +71,18 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (demo, evaluate, gallery, optimize, push, sheet, styles, stylize, train):
+for _command in (
+    app,
+    camera,
+    demo,
+    evaluate,
+    export,
+    gallery,
+    optimize,
+    push,
+    sheet,
+    styles,
+    stylize,
+    train,
+):
     main.add_command(_command)

@@ -112,7 +112,7 @@ def styles_option(help: str, required: bool = False) -> Callable[[Command], Comm
     return click.option(
         "--style",
         "styles",
-        type=_Style(),
+        type=StyleName(),
         required=required,
         multiple=True,
         metavar="STYLE",
@@ -130,7 +130,7 @@ def complete_style(
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
-class _Style(click.types.StringParamType):
+class StyleName(click.types.StringParamType):
     """The name or file of a trained style."""
 
     def shell_complete(

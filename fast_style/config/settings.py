@@ -50,6 +50,7 @@ SEED = whole_number(0, 2**32 - 1)
 CROP_SIDE = whole_number(32, 4096)  # px; a larger crop fills the memory of any machine
 WEIGHT = Number(0, 1e12)  # with the sums that the papers use, weights reach 1e10
 LEARNING_RATE = Number(0, 10)
+NOISE = Number(0, 1)
 LAYERS = ListOf(Text("a layer such as relu3_1"))
 BETAS = ListOf(Number(0, 1, below_maximum=True), 2)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
@@ -112,6 +113,17 @@ TABLE: Mapping[str, Mapping[str | None, Mapping[str, Setting]]] = {
             "normalization": Choice(("relative", "johnson", "gatys")),
             "terms": Classes(),
         }
+    },
+    "stability": {
+        "fast_style.training.stability.Move": {"noise": NOISE},
+        "fast_style.training.stability.Warp": {
+            "noise": NOISE,
+            # Within these limits, the view of the smallest crop stays large enough to compare.
+            "zoom": Number(0, 0.1),
+            "rotation": Number(0, 5),
+            "bend": Number(0, 0.02),
+            "light": Number(0, 1),
+        },
     },
     "optimizer": {
         "fast_style.training.muon.Muon": {

@@ -250,7 +250,7 @@ def _measure_checkpoint(
     pictures: Path,
     meter: _Meter,
 ) -> None:
-    stylize = Stylizer(checkpoint.path, plan.device)
+    stylize = Stylizer(checkpoint.path, plan.device, stroke=1)
     for size, squares in photos.items():
         doing = f"{checkpoint.name} at {size} px"
         figures: list[PictureFigures] = []

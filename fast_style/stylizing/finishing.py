@@ -13,7 +13,7 @@ from PIL import Image
 
 from fast_style.stylizing.colour import Preserve, preserve_color, preserve_color_of_arrays
 from fast_style.stylizing.masks import Mask
-from fast_style.stylizing.strokes import Stroke, bring_up_array, shrink_array
+from fast_style.stylizing.strokes import Stroke, shrink_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,13 +73,6 @@ def _recolored(photos: Tensor, painted: Tensor, preserve: Preserve) -> Tensor:
 def shrink_tensors(photos: Tensor, stroke: Stroke) -> Tensor:
     """`shrink` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
     return photos if stroke == 1 else _on_arrays(partial(shrink_array, stroke=stroke), photos)
-
-
-def bring_up_tensors(photos: Tensor, small: Tensor, painted: Tensor) -> Tensor:
-    """`bring_up` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
-    if small.shape == photos.shape:
-        return painted
-    return _on_arrays(bring_up_array, photos, small, painted)
 
 
 def _on_arrays(function: Callable[..., Array], *batches: Tensor) -> Tensor:

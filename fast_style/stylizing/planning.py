@@ -34,6 +34,8 @@ from fast_style.images import (
 )
 from fast_style.images.kinds import either
 from fast_style.images.writing import SAVE_FORMATS
+from fast_style.stylizing.colour import Preserve
+from fast_style.stylizing.strokes import Stroke
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ def plan_files(
         jobs = []
         for source, target in pairs:
             candidates = _candidates(target, name, always_named=len(styles) > 1)
-            mark = _mark(source, style, settings)
+            mark = mark_of(source, style, settings)
             job = targets.first_free(source, candidates, mark, style.stem)
             if job is not None:
                 jobs.append(job)
@@ -158,7 +160,7 @@ def _plan_single_file(
         raise UserError(f"{out} is a picture's name, and {source} a film: let it end in .mp4")
     if is_film(out) and not moves(source):
         raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
-    mark = _mark(source, styles[0], settings)
+    mark = mark_of(source, styles[0], settings)
     replaces = out.exists() and _read_mark(out) != mark
     job = Job(source, out, mark, styles[0].stem, can_move and moves(source), replaces)
     if _FreeTargets(_identities(sources), report).refuses(job):
@@ -205,7 +207,29 @@ def _check_not_a_file_name(out: Path, source: Path) -> None:
         )
 
 
-def _mark(source: Path, style: Path, settings: str) -> str:
+def settings_text(
+    strength: float = 1.0,
+    size: int | None = None,
+    preserve_color: Preserve | None = None,
+    stroke: Stroke = "auto",
+    blend: str = "",
+    mask: str = "",
+    others: Sequence[str] = (),
+) -> str:
+    """Name what changes a picture, for `plan_files`; defaults behind the size are left out."""
+    widened = "" if stroke == "auto" else f"stroke {stroke}"
+    named = (blend, preserve_color, widened, mask, *others)
+    return " ".join([f"{strength:g} {size}", *filter(None, named)])
+
+
+def mark_of(source: Path, style: Path, settings: str) -> str:
+    """Return the text that tells what a file was made from, see `Job`.
+
+    Args:
+        source: picture or film.
+        style: file of the style.
+        settings: all else that changes what is made, from `settings_text`.
+    """
     made_of = [*map(os.path.realpath, (source, style)), settings]
     return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogateescape")).hexdigest()
 

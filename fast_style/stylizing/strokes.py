@@ -9,15 +9,17 @@ the photo's.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fast_style.devices import usable_cores
 from fast_style.errors import UserError
 from fast_style.networks import MIN_SIDE
-from fast_style.stylizing.strips import strips
+from fast_style.stylizing.strips import Box, strips
 
 Array = NDArray[Any]
 Stroke = float | Literal["auto"]
@@ -97,20 +99,25 @@ def bring_up(photo: Image.Image, small: Image.Image, painted: Image.Image) -> Im
     """
     if small.size == photo.size:
         return painted
-    result = Image.new("RGB", photo.size)
-    for box in strips(photo.size, PIXELS_AT_ONCE):
+    columns = neighbours(0, photo.width, photo.width, small.width)
+
+    def brought_up(box: Box) -> Image.Image:
         _, top, _, bottom = box
-        rows = _neighbours(top, bottom, photo.height, small.height)
-        first, last = int(rows.indices.min()), int(rows.indices.max()) + 1
+        rows = neighbours(top, bottom, photo.height, small.height)
+        first, last = rows.span
         near = (0, first, small.width, last)
-        strip = _bilateral(
-            np.asarray(photo.crop(box)) / np.float32(255),
-            np.asarray(small.crop(near)) / np.float32(255),
-            np.asarray(painted.crop(near)) / np.float32(255),
-            rows.from_first(first),
-            _neighbours(0, photo.width, photo.width, small.width),
+        guide, low, paint = (
+            np.asarray(part) / np.float32(255)
+            for part in (photo.crop(box), small.crop(near), painted.crop(near))
         )
-        result.paste(Image.fromarray(np.rint(strip * 255).astype(np.uint8)), box)
+        strip = _bilateral(guide, low, paint, rows.from_first(first), columns)
+        return Image.fromarray(np.rint(strip * 255).astype(np.uint8))
+
+    result = Image.new("RGB", photo.size)
+    boxes = list(strips(photo.size, PIXELS_AT_ONCE))
+    with ThreadPoolExecutor(usable_cores()) as pool:  # numpy lets other threads work
+        for box, strip in zip(boxes, pool.map(brought_up, boxes), strict=True):
+            result.paste(strip, box)
     return result
 
 
@@ -127,16 +134,7 @@ def shrink_array(photo: Array, stroke: Stroke) -> Array:
     return np.stack(channels, axis=-1).clip(0, 1)
 
 
-def bring_up_array(photo: Array, small: Array, painted: Array) -> Array:
-    """`bring_up` for float arrays ``(H, W, 3)`` in [0, 1]; returns float32."""
-    rows, columns = (
-        _neighbours(0, side, side, small_side)
-        for side, small_side in zip(photo.shape[:2], small.shape[:2], strict=True)
-    )
-    return _bilateral(photo, small, painted, rows, columns)
-
-
-class _Neighbours:
+class Neighbours:
     """The three small rows, or columns, nearest to each one of the photo.
 
     Args:
@@ -148,20 +146,26 @@ class _Neighbours:
         self.indices = indices
         self.weights = weights
 
-    def from_first(self, first: int) -> _Neighbours:
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first of them, and the one behind the last."""
+        return int(self.indices.min()), int(self.indices.max()) + 1
+
+    def from_first(self, first: int) -> Neighbours:
         """The same in rows cropped from ``first`` on."""
-        return _Neighbours(self.indices - first, self.weights)
+        return Neighbours(self.indices - first, self.weights)
 
 
-def _neighbours(begin: int, end: int, side: int, small_side: int) -> _Neighbours:
+def neighbours(begin: int, end: int, side: int, small_side: int) -> Neighbours:
+    """The neighbours of rows, or columns, ``begin`` to ``end`` of the photo's ``side``."""
     places = (np.arange(begin, end) + 0.5) * small_side / side - 0.5
     near = np.rint(places).astype(int) + np.arange(-1, 2)[:, None]
     weights = np.exp((near - places) ** 2 / (-2 * SPACE**2))
-    return _Neighbours(near.clip(0, small_side - 1), weights.astype(np.float32))
+    return Neighbours(near.clip(0, small_side - 1), weights.astype(np.float32))
 
 
 def _bilateral(
-    photo: Array, small: Array, painted: Array, rows: _Neighbours, columns: _Neighbours
+    photo: Array, small: Array, painted: Array, rows: Neighbours, columns: Neighbours
 ) -> Array:
     # Channels come first, so that numpy works on long rows.
     photo = np.ascontiguousarray(np.moveaxis(photo, -1, 0), np.float32)

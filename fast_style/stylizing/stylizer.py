@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -23,7 +25,7 @@ from fast_style.networks import MIN_SIDE
 from fast_style.stylizing.blending import Style, read_blend
 from fast_style.stylizing.colour import PRESERVE, Preserve
 from fast_style.stylizing.engines import BandsEngine, choose_engine
-from fast_style.stylizing.finishing import Finishing, bring_up_tensors, shrink_tensors
+from fast_style.stylizing.finishing import Finishing, shrink_tensors
 from fast_style.stylizing.masks import Mask
 from fast_style.stylizing.strokes import Stroke, bring_up, shrink
 
@@ -57,7 +59,8 @@ class Stylizer:
             colour and their spread; see `preserve_color`. By default colours are the style's.
         stroke: how many times wider than the network's own its strokes are, at least 1. The
             picture is painted that much smaller, and brought up along the photo's edges. ``auto``
-            makes strokes that are seen when the whole picture is; see `stroke_for`.
+            makes strokes that are seen when the whole picture is, see `stroke_for`: pictures of up
+            to 800 px are painted at their own size.
         mask: picture whose white is painted and whose black stays the photo; see `Mask`.
         feather: blur of the mask's edges in pixels of the photo, at least 0.
 
@@ -72,7 +75,9 @@ class Stylizer:
         UserError: if there is no such style or device, or the style has no such strength.
         ValueError: if another argument is not one of those above.
 
-    >>> stylize = Stylizer("starry-night", strength=0.8)
+    >>> stylize = Stylizer("starry-night", "cpu", strength=0.8)
+    >>> stylize
+    <Stylizer 'starry-night', strength 0.8, on cpu>
     >>> night = stylize(Image.new("RGB", (64, 48), "white"))
     >>> night.mode, night.size
     ('RGB', (64, 48))
@@ -88,7 +93,7 @@ class Stylizer:
         scratch: Path | None = None,
         progress: Callable[[float, float], object] | None = None,
         preserve_color: Preserve | None = None,
-        stroke: Stroke = 1.0,
+        stroke: Stroke = "auto",
         mask: Image.Image | None = None,
         feather: float = 0.0,
     ) -> None:
@@ -123,6 +128,22 @@ class Stylizer:
             strength, preserve_color, None if mask is None else Mask(mask, feather)
         )
         self._stroke = stroke
+
+    def finished_as(self, preserve_color: Preserve | None, stroke: Stroke) -> Stylizer:
+        """Return the same network with other colours and strokes; nothing is compiled anew."""
+        other = copy.copy(self)
+        other._finishing = replace(self._finishing, preserve=preserve_color)
+        other._stroke = stroke
+        return other
+
+    def __repr__(self) -> str:
+        return f"<Stylizer {self.name!r}, strength {self.strength:g}, on {self.device}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from fast_style.stylizing.notebook import as_html
+
+        return as_html(self)
 
     @property
     def digest(self) -> str:
@@ -173,12 +194,21 @@ class Stylizer:
         if not isinstance(picture, Image.Image):
             raise TypeError(f"expected a picture of PIL's, got {_described(picture)}")
         photo = upright_rgb(picture)
-        _check_side(*photo.size)
+        check_side(*photo.size)
         small = shrink(photo, self._stroke)
         painted = self._start(small)
         if self._finishing.is_none and small is photo:
             return painted
-        return lambda: self._finishing.picture(photo, bring_up(photo, small, painted()))
+        return lambda: self._finishing.picture(photo, self._brought_up(photo, small, painted()))
+
+    def _brought_up(
+        self, photo: Image.Image, small: Image.Image, painted: Image.Image
+    ) -> Image.Image:
+        if self.device == "cpu" or small is photo:
+            return bring_up(photo, small, painted)
+        from fast_style.stylizing.torch_strokes import bring_up_on
+
+        return bring_up_on(self.device, photo, small, painted)
 
     def _start(self, photo: Image.Image) -> PendingPicture:
         if not self._always_in_bands:
@@ -197,6 +227,8 @@ class Stylizer:
         return self._bands.start(photo)
 
     def _stylize_tensors(self, photos: Tensor) -> Tensor:
+        from fast_style.stylizing.torch_strokes import bring_up_tensors
+
         small = shrink_tensors(photos, self._stroke)
         painted = self._one_pass.paint_tensors(small)
         if painted is None:
@@ -233,7 +265,7 @@ def _check_tensors(given: Tensor) -> None:
                 "255, and clamp what was enlarged"
             )
     height, width = given.shape[-2:]
-    _check_side(width, height)
+    check_side(width, height)
 
 
 def _described(given: object) -> str:
@@ -242,7 +274,12 @@ def _described(given: object) -> str:
     return f"a {type(given).__name__}"
 
 
-def _check_side(width: int, height: int) -> None:
+def check_side(width: int, height: int) -> None:
+    """Refuse a picture that is too small for the network.
+
+    Raises:
+        UserError: if a side is shorter than `MIN_SIDE`.
+    """
     if min(height, width) < MIN_SIDE:
         raise UserError(
             f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} px a "

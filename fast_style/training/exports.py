@@ -16,22 +16,15 @@ from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.networks.transformer import ImageTransformer
 
 
-class ValidationPictures(Callback):
-    """Shows TensorBoard the validation photos above their stylized versions.
+class PicturesAfterValidation(Callback):
+    """Collects the validation photos above their stylized versions; subclasses show them."""
 
-    The style image is shown once, at the start.
-
-    Args:
-        style_image: ``(1, 3, H, W)`` RGB in [0, 1], at the size at which its style was measured.
-    """
-
-    def __init__(self, style_image: Tensor) -> None:
-        self.style_image = style_image
+    def __init__(self) -> None:
         self.pairs: list[Tensor] = []
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if writer := _tensorboard_writer(trainer):
-            writer.add_image("pictures/painting", self.style_image[0], 0)
+    def show(self, trainer: pl.Trainer, grid: Tensor) -> None:
+        """Show all pairs as one RGB picture ``(3, H, W)`` in [0, 1]."""
+        raise NotImplementedError
 
     def on_validation_batch_end(
         self,
@@ -46,10 +39,31 @@ class ValidationPictures(Callback):
         self.pairs.append(torch.cat([photo, stylized], dim=1))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (writer := _tensorboard_writer(trainer)) and self.pairs:
-            grid = make_grid(self.pairs, nrow=4, padding=8, pad_value=1.0)
-            writer.add_image("pictures/photos_above_stylized", grid, trainer.global_step)
+        if self.pairs:
+            self.show(trainer, make_grid(self.pairs, nrow=4, padding=8, pad_value=1.0))
         self.pairs.clear()
+
+
+class ValidationPictures(PicturesAfterValidation):
+    """Shows TensorBoard the validation photos above their stylized versions.
+
+    The style image is shown once, at the start.
+
+    Args:
+        style_image: ``(1, 3, H, W)`` RGB in [0, 1], at the size at which its style was measured.
+    """
+
+    def __init__(self, style_image: Tensor) -> None:
+        super().__init__()
+        self.style_image = style_image
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if writer := _tensorboard_writer(trainer):
+            writer.add_image("pictures/painting", self.style_image[0], 0)
+
+    def show(self, trainer: pl.Trainer, grid: Tensor) -> None:
+        if writer := _tensorboard_writer(trainer):
+            writer.add_image("pictures/photos_above_stylized", grid, trainer.global_step)
 
 
 def _tensorboard_writer(trainer: pl.Trainer) -> Any:

@@ -14,8 +14,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from fast_style.config import resume
 from fast_style.shell import readable
 
-RECIPE = ("style", "model", "data", "loss", "optimizer", "trainer", "init", "seed")
-HYPERPARAMETERS = ("style", "model", "data", "loss", "optimizer", "seed")
+RECIPE = ("style", "model", "data", "loss", "stability", "optimizer", "trainer", "init", "seed")
+HYPERPARAMETERS = ("style", "model", "data", "loss", "stability", "optimizer", "seed")
 
 
 def make_logger(

@@ -16,11 +16,9 @@ from torch.optim import Optimizer
 from fast_style.losses import PerceptualLoss
 from fast_style.networks.cuda_graphs import Graphed, Recorder
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.training.stability import Move, SecondLook
 
 log = logging.getLogger(__name__)
-
-NOISE = 0.02  # standard deviation of a sensor's noise in poor light
-STRIDE = 4  # px: the network's stride, so moves by fewer px leave its grid
 
 # The smallest margin that a network takes. A larger one teaches the network a dull rim just inside
 # it.
@@ -34,17 +32,14 @@ class StepInputs(NamedTuple):
         content_images: uint8 ``(N, 3, H, W)``.
         strength: strength of the style in [0, 1], ``()``, in float64 like Python's numbers. Results
             computed with it are float32.
-        moved: the first content image in [0, 1], moved and with noise that may leave this range,
-            ``(1, 3, H - 4, W - 4)``.
-        rows: rows of the first content image that ``moved`` shows, ``(H - 4,)``.
-        columns: columns of the first content image that ``moved`` shows, ``(W - 4,)``.
+        changed: the second look at the first content image, ``(1, 3, h, w)``, see `SecondLook`.
+        view: where the pixels of ``changed`` come from.
     """
 
     content_images: Tensor
     strength: Tensor
-    moved: Tensor
-    rows: Tensor
-    columns: Tensor
+    changed: Tensor
+    view: Tensor
 
 
 class StyleTransfer(pl.LightningModule):
@@ -58,7 +53,8 @@ class StyleTransfer(pl.LightningModule):
         network: the network to train.
         loss: the loss to lower. Its style image is set.
         optimizer: makes the optimiser of the network's parameters.
-        seed: seed of strengths, moves and noise.
+        seed: seed of strengths and second looks.
+        stability: how the photo changes that the stability loss has stylized twice.
 
     Attributes:
         recorder: what records whole steps, or None. Set it before training starts.
@@ -70,12 +66,14 @@ class StyleTransfer(pl.LightningModule):
         loss: PerceptualLoss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         seed: int = 0,
+        stability: SecondLook | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.make_optimizer = optimizer
         self.seed = seed
+        self.stability = stability or Move()
         self.recorder: Recorder | None = None
 
     def forward(self, content_images: Tensor) -> Tensor:
@@ -134,7 +132,7 @@ class StyleTransfer(pl.LightningModule):
 
         Args:
             batch: uint8 ``(N, 3, H, W)`` on the device of the network.
-            number: number of the step, from 0 on. Strength, move and noise follow from it.
+            number: number of the step, from 0 on. Strength and second look follow from it.
 
         Returns:
             The losses by name, and their weighted sum as ``objective``. The next step may overwrite
@@ -151,23 +149,10 @@ class StyleTransfer(pl.LightningModule):
         return self.recorder.aside(partial(self.whole_step, full, self._optimizer, *inputs))
 
     def _inputs(self, batch: Tensor, number: int) -> StepInputs:
-        """Draw strength, move and noise from seed and step alone: runs repeat and resume."""
+        """Draw strength and second look from seed and step alone: runs repeat and resume."""
         rng = np.random.default_rng([self.seed, number, 1])
-        device = batch.device
-        # Always the same size: cuDNN searches for the fastest convolution anew for each size.
-        height, width = (side - STRIDE for side in batch.shape[2:])
-        top, left = rng.integers(0, STRIDE, 2).tolist()
-        moved = batch[:1, :, top : top + height, left : left + width].float() / 255
-        # Drawn on its device: to receive it from the CPU, a GPU would first finish its work.
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
-        noise = torch.randn(moved.shape, generator=generator, device=device)
-        return StepInputs(
-            batch,
-            torch.full((), self._strength(number), dtype=torch.float64, device=device),
-            moved + NOISE * noise,
-            torch.arange(top, top + height, device=device),
-            torch.arange(left, left + width, device=device),
-        )
+        strength = torch.full((), self._strength(number), dtype=torch.float64, device=batch.device)
+        return StepInputs(batch, strength, *self.stability.draw(batch[:1].float() / 255, rng))
 
     def _at_full_strength(self, number: int) -> bool:
         return not self.network.adjustable or self._strength(number) == 1
@@ -183,13 +168,12 @@ class StyleTransfer(pl.LightningModule):
         full: bool,
         content_images: Tensor,
         strength: Tensor,
-        moved: Tensor,
-        rows: Tensor,
-        columns: Tensor,
+        changed: Tensor,
+        view: Tensor,
     ) -> dict[str, Tensor]:
         """Return the losses of a step, and their weighted sum as ``objective``.
 
-        The other arguments are those of `StepInputs`. With ``full``, ``strength`` is not read.
+        The other arguments are those of `StepInputs`. With ``full``, ``strength`` is 1.
         """
         content_images = content_images.float() / 255
         chosen = 1.0 if full else strength
@@ -199,8 +183,10 @@ class StyleTransfer(pl.LightningModule):
         objective = losses["total"]
         if self.loss.pair_terms:
             # A pair of one image only: a second pass of the network over all of them is slow.
-            here = stylized[:1].index_select(2, rows).index_select(3, columns)
-            again = self.network(moved, given, TRAINING_MARGIN)
+            again = self.network(changed, given, TRAINING_MARGIN)
+            here = self.stability.expected(
+                stylized[:1], content_images[:1], changed, view, strength
+            )
             of_pair = self.loss.compare_pair(here, again)
             objective = objective + self.loss.weighted_sum(of_pair)
             losses |= of_pair

@@ -160,7 +160,8 @@ def _build_module(cfg: DictConfig, parts: Parts, style_image: Tensor) -> StyleTr
     log.info("measuring the style of the painting")
     loss = instantiate(buildable(cfg).loss)
     loss.set_style_image(style_image)
-    return StyleTransfer(parts.network, loss, parts.optimizer, cfg.seed)
+    stability = instantiate(buildable(cfg).stability)
+    return StyleTransfer(parts.network, loss, parts.optimizer, cfg.seed, stability)
 
 
 def _build_trainer(

@@ -45,7 +45,7 @@ def our_stylizer(contender: str, model: str, device: str) -> Stylizer:
         path = Path(folder) / "untrained.safetensors"
         save_style(TrainedStyle(our_network(model), "untrained"), path)
         precision = "float32" if contender == OURS_FP32 else "auto"
-        return Stylizer(path, device, precision)
+        return Stylizer(path, device, precision, stroke=1)
 
 
 def bundled_photo() -> Image.Image:

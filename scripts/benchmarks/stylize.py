@@ -133,7 +133,7 @@ def _file_cell(results: Sequence[PictureCost]) -> str:
 
 def _measure_from_the_shell(folder: Path, rounds: int) -> None:
     """Measure whole commands from JPEG to JPEG: ours, and a plain script that does just that."""
-    style = ["--style", str(folder / "style.safetensors"), "--device", "cpu"]
+    style = ["--style", str(folder / "style.safetensors"), "--stroke", "1", "--device", "cpu"]
     program = [sys.executable, "-m", "fast_style.cli"]
     photo, target = str(folder / "photos" / "0.jpg"), str(folder / "stylized.jpg")
     script = [sys.executable, str(BENCHMARK), "plain-script", str(folder / "plain.pt")]
@@ -214,7 +214,7 @@ def _measure_ours(folder: Path, contender: str, repeats: int, device: str) -> Pi
     if device != "cpu":
         place = start_torch(device)
         tensor = to_tensor(given).unsqueeze(0).to(place)
-    stylizer = Stylizer(folder / "style.safetensors", device, precision)
+    stylizer = Stylizer(folder / "style.safetensors", device, precision, stroke=1)
 
     def call() -> object:
         return stylizer(given) if device == "cpu" else stylizer(tensor)

@@ -69,7 +69,7 @@ def measure_trained(run: str, photos: str, device: str) -> TrainedFigures:
     grained = to_tensor(Image.fromarray(with_grain(np.asarray(photo))))[None].to(device)
     with torch.no_grad():
         first, second = (network.to(device).eval()(grained) for network in (exported, trained))
-    stylize = Stylizer(path, device)
+    stylize = Stylizer(path, device, stroke=1)
     steps = checkpoint["global_step"]
     pairs = [(shown, stylize(shown)) for shown in (resize_picture(each, 640) for each in opened)]
     _draw_sheet(pairs, f"{steps} steps", Path(run) / "sheet.jpg")
@@ -117,7 +117,10 @@ def measure_pictures(
     from fast_style.images import to_tensor
 
     opened = _pictures(photos)[:3]
-    stylize, exactly = Stylizer(STYLE, device), Stylizer(STYLE, device, "float32")
+    stylize, exactly = (
+        Stylizer(STYLE, device, stroke=1),
+        Stylizer(STYLE, device, "float32", stroke=1),
+    )
     given = ImageOps.fit(opened[0], size)
     *_, painted = (stylize(given) for _ in range(3))  # the third time by a graph
     float32 = _psnr(to_tensor(painted), to_tensor(exactly(given)))
@@ -126,11 +129,11 @@ def measure_pictures(
     turns = [ImageOps.fit(opened[turn % len(opened)], each) for turn in range(3) for each in sizes]
     painted_in_turn = [stylize(picture) for picture in turns]
     in_turn = min(
-        _psnr(to_tensor(stylized), to_tensor(Stylizer(STYLE, device)(picture)))
+        _psnr(to_tensor(stylized), to_tensor(Stylizer(STYLE, device, stroke=1)(picture)))
         for picture, stylized in zip(turns, painted_in_turn, strict=True)
     )
 
-    fresh = Stylizer(STYLE, device)
+    fresh = Stylizer(STYLE, device, stroke=1)
     tensors = [to_tensor(ImageOps.fit(photo, sizes[-1])) for photo in (*opened, *opened)]
     batch = torch.stack(tensors[:3]).to(device)
     one_by_one = torch.cat([fresh(photo) for photo in batch.split(1)])
@@ -157,10 +160,10 @@ def measure_bands(photos: str, device: str, rows: int, small: int, huge: int) ->
 
     photo = _pictures(photos)[0]
     little, large = (ImageOps.fit(photo, (side, side)) for side in (small, huge))
-    in_bands = Stylizer(STYLE, device, band_rows=rows)
-    psnr = _psnr(to_tensor(Stylizer(STYLE, device)(little)), to_tensor(in_bands(little)))
+    in_bands = Stylizer(STYLE, device, band_rows=rows, stroke=1)
+    psnr = _psnr(to_tensor(Stylizer(STYLE, device, stroke=1)(little)), to_tensor(in_bands(little)))
     # A GPU chooses bands by itself.
-    stylize = in_bands if device == "cpu" else Stylizer(STYLE, device)
+    stylize = in_bands if device == "cpu" else Stylizer(STYLE, device, stroke=1)
     if device != "cpu":
         torch.cuda.empty_cache()
     reset_peak(device)
