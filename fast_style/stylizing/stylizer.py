@@ -219,8 +219,8 @@ class Stylizer:
             if not installed("torch"):
                 bands = missing_extra("train", "bands of rows, which take less memory,")
                 raise UserError(
-                    f"a picture of {size} is too large for one pass in the free memory: paint it "
-                    f"with --stroke 2, in a quarter of the memory, or smaller with --size; {bands}"
+                    f"to paint {size} in one pass takes more memory than is free: give a larger "
+                    f"--stroke, twice in a quarter of the memory, or a smaller --size; {bands}"
                 )
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
         self._one_pass.free_memory()
