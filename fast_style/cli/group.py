@@ -12,6 +12,7 @@ from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
 from fast_style.cli.gallery import gallery
+from fast_style.cli.import_ import import_
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
@@ -78,6 +79,7 @@ for _command in (
     evaluate,
     export,
     gallery,
+    import_,
     optimize,
     push,
     sheet,
