@@ -24,6 +24,7 @@ from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
 from fast_style.extras import need
 from fast_style.files import replace_file
+from fast_style.hub import fetch_style, is_on_hub
 from fast_style.images import is_picture
 from fast_style.networks import Plan, Upsampling, at_strength, plan_network
 
@@ -191,11 +192,13 @@ def find_style(style: str | Path) -> Path:
     """The file of a style.
 
     Args:
-        style: name of a shipped style, or a path.
+        style: name of a shipped style, a path, or an address on a hub, which is fetched.
 
     Raises:
-        UserError: if there is no such style.
+        UserError: if there is no such style, or it cannot be fetched.
     """
+    if is_on_hub(style):
+        return fetch_style(str(style))
     path = Path(os.path.expanduser(style))
     shipped = CHECKPOINTS / f"{style}.safetensors"
     if path.is_file():
@@ -225,7 +228,7 @@ def load_style(style: str | Path) -> TrainedStyle:
     """Read a style with its network. Nothing in the file is executed.
 
     Args:
-        style: name of a shipped style, or a path.
+        style: as for `find_style`.
 
     Raises:
         UserError: as `read_style`, or if PyTorch is missing.
@@ -242,7 +245,7 @@ def read_style(style: str | Path) -> StyleFile:
     """Read a style without PyTorch. Nothing in the file is executed.
 
     Args:
-        style: name of a shipped style, or a path.
+        style: as for `find_style`.
 
     Raises:
         UserError: if the file is missing or not a checkpoint of this program, if its tensors are
