@@ -29,7 +29,7 @@ SENT_BACK = "Failed to load resource: the server responded with a status of 400"
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> Iterator[str]:
     """The address of `fast-style app`."""
     styles = tmp_path_factory.mktemp("styles")
     command = [
@@ -42,7 +42,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--styles",
         str(styles),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=photos[0].parent, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found
@@ -93,7 +95,12 @@ def ids(page: "Page") -> set[str]:
 
 
 def test_a_photo_is_dropped_painted_and_downloaded(
-    visit: Visit, app: str, expect: Any, photos: list[Path], tmp_path: Path
+    visit: Visit,
+    app: str,
+    expect: Any,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     page = visit(app)
     hand_over(page, "drop", photos[0])
@@ -112,7 +119,8 @@ def test_a_photo_is_dropped_painted_and_downloaded(
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     options = ["--strength", "0.5", "--preserve-color", "luminance", "--stroke", "2"]
-    result = run("stylize", photos[0], "--style", "wave", *options, "-o", tmp_path / "out")
+    monkeypatch.chdir(photos[0].parent)  # as the app: the file says what made it of which photo
+    result = run("stylize", "coffee.png", "--style", "wave", *options, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     (painted,) = (tmp_path / "out").iterdir()
     assert download.value.suggested_filename == "coffee-wave.png"
