@@ -6,6 +6,7 @@ import click
 
 from benchmarks.candidates import candidates
 from benchmarks.data import data
+from benchmarks.film import film
 from benchmarks.peer import peer
 from benchmarks.plain import plain_script
 from benchmarks.processes import worker
@@ -24,6 +25,7 @@ def main() -> None:
     python scripts/benchmark.py candidates                a step with one thing done otherwise
     python scripts/benchmark.py data --photos DIR         from files to batches
     python scripts/benchmark.py stylize                   a picture of 1920 x 1080
+    python scripts/benchmark.py film                      a film of 640 x 360
     python scripts/benchmark.py scale                     pictures of 0.25 to 100 megapixels
     python scripts/benchmark.py peer DIR                  whole commands beside pytorch/examples
     OMP_NUM_THREADS=1 python scripts/benchmark.py ...     on one core
@@ -33,7 +35,7 @@ def main() -> None:
     """
 
 
-for command in (train, candidates, data, stylize, scale, peer, worker, plain_script):
+for command in (train, candidates, data, stylize, film, scale, peer, worker, plain_script):
     main.add_command(command)
 
 if __name__ == "__main__":

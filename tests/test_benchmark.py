@@ -14,6 +14,7 @@ from benchmarks.candidates import (
     one_vgg_pass,
     vgg_in_nchw,
 )
+from benchmarks.film import measure_film
 from benchmarks.meters import describe_machine, psnr
 from benchmarks.ours import OurTraining, our_network
 from benchmarks.processes import run
@@ -43,6 +44,13 @@ def test_a_worker_that_fails_ends_the_program(capfd: pytest.CaptureFixture[str])
         run(psnr, second="none")
     assert ended.value.code not in (0, None)
     assert "psnr() missing" in capfd.readouterr().err
+
+
+def test_a_film_is_measured() -> None:
+    cost = measure_film("small", "cpu", width=64, height=48, frames=3, smooth=False)
+    assert cost.frames == 3
+    assert 0 < cost.steady_seconds < cost.seconds
+    assert min(cost.reading, cost.network, cost.writing) > 0
 
 
 def test_patches_that_change_only_the_way_have_the_same_gradient(

@@ -425,6 +425,51 @@ def test_damage_in_the_middle_is_left_out_and_told(tmp_path: Path, unchanged: St
     assert sentence.startswith(f"{film} is damaged (")
 
 
+def test_interlaced_films_become_whole_frames(
+    tmp_path: Path, unchanged: Stylizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [5 + 4 * number + number % 2 for number in range(12)]
+    options = {"crf": "1", "x264-params": "bff=1"}
+    film = make_film(
+        tmp_path / "a.mp4",
+        times=times,
+        time_base=Fraction(1, 100),
+        rate=Fraction(25),
+        pixel_format="yuv444p",
+        options=options,
+        interlaced=True,
+    )
+    stylize_film(film, tmp_path / "b.mkv", unchanged, LOSSLESS)
+    before, after = frames_of(film), frames_of(tmp_path / "b.mkv")
+    assert times_of(tmp_path / "b.mkv") == times_of(film)
+    assert all(frame.interlaced_frame for frame in before)
+    assert not any(frame.interlaced_frame for frame in after)
+    assert caplog.messages[0] == f"{film} is interlaced: its frames are deinterlaced"
+    rows = slice(6, 10)  # within the square, so that rows above and below tell what belongs there
+    first, combed, whole = (
+        [pixels[rows] for pixels in film]
+        for film in (
+            [drawn(number, (64, 48)) for number in range(12)],
+            pixels_of(film),
+            pixels_of(tmp_path / "b.mkv"),
+        )
+    )
+    assert mean_difference(combed, first) > 8
+    assert mean_difference(whole, first) < 3
+
+
+def test_films_of_10_bits_are_read_right(tmp_path: Path, unchanged: Stylizer) -> None:
+    film = make_film(
+        tmp_path / "a.mkv", codec="ffv1", pixel_format="yuv444p10le", options={}, frames=3
+    )
+    stylize_film(film, tmp_path / "b.mkv", unchanged, LOSSLESS)
+    (frame, *_) = frames_of(tmp_path / "b.mkv")
+    assert (frame.format.name, len(times_of(tmp_path / "b.mkv"))) == ("yuv444p", 3)
+    drawings = [drawn(number, (64, 48)) for number in range(3)]
+    for pixels, drawing in zip(pixels_of(tmp_path / "b.mkv"), drawings, strict=True):
+        assert np.abs(pixels.astype(int) - drawing).max() <= 3
+
+
 def test_frames_too_small_for_the_network(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(tmp_path / "a.mp4", size=(40, 8))
     with pytest.raises(UserError, match=r"a\.mp4: .*40 x 8 px is too small"):

@@ -10,6 +10,7 @@ from picture_files import ORIENTATION, noise
 from PIL import Image
 
 from fast_style.images import WholePhoto, open_photo, open_picture
+from fast_style.images.floats import to_image
 from fast_style.images.transparency import fill_transparent
 
 ALPHA_SUFFIXES = [".png", ".webp", ".tif", ".avif"]
@@ -49,7 +50,7 @@ def test_filled_from_faint_pixels_alone() -> None:
 
 
 def test_nothing_to_fill_from() -> None:
-    filled = fill_transparent(Image.new("RGB", (5, 3), "red"), Image.new("L", (5, 3)))
+    filled = to_image(fill_transparent(Image.new("RGB", (5, 3), "red"), Image.new("L", (5, 3))))
     assert filled.getcolors() == [(15, (255, 255, 255))]
 
 

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from command_line import complaints, files, noise, refused, run
+from film_making import make_film, times_of
 from PIL import Image
 
 from fast_style.cli import main
@@ -112,6 +114,24 @@ def test_standard_input_goes_to_a_file_or_a_folder(
     together = stylize(photo, "-", "--style", style, "-o", out, stdin=content)
     assert together.stdout.startswith("2 pictures in ")
     assert files(out) == ["night.png", "photo.jpg", "stdin.webp"]
+
+
+@pytest.mark.parametrize(("suffix", "made"), [(".mp4", ".mp4"), (".webm", ".mkv"), (".ts", ".mkv")])
+def test_films_on_standard_input_and_output(
+    tmp_path: Path, style: Path, suffix: str, made: str
+) -> None:
+    codec = {"codec": "libvpx-vp9", "options": {}} if suffix == ".webm" else {}
+    film = make_film(tmp_path / f"a{suffix}", frames=4, **codec)
+    to_file = stylize("-", "--style", style, "-o", tmp_path / "b.mkv", stdin=film.read_bytes())
+    assert to_file.stdout.startswith("1 film in ")
+    to_stdout = stylize("-", "--style", style, stdin=film.read_bytes())
+    piped = tmp_path / f"c{made}"
+    piped.write_bytes(to_stdout.stdout_bytes)
+    with av.open(str(piped)) as container:
+        assert (made[1:] == "mp4") == ("mp4" in container.format.name)
+    times = pytest.approx([float(time) for time in times_of(film)], abs=0.001)
+    for target in (tmp_path / "b.mkv", piped):
+        assert [float(time) for time in times_of(target)] == times
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", encoded(noise(99, 99), "PNG")[:-900]])

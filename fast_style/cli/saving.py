@@ -13,15 +13,23 @@ if TYPE_CHECKING:
 
 
 def _saving(
-    quality: int | None, keep_profile: bool, keep_location: bool, strip_metadata: bool
+    quality: int | None,
+    depth: str | None,
+    keep_profile: bool,
+    keep_location: bool,
+    strip_metadata: bool,
 ) -> Saving:
+    from fast_style.extras import need
     from fast_style.images import Saving
 
     if keep_location and strip_metadata:
         raise click.UsageError(
             "--keep-location and --strip-metadata exclude each other: choose one."
         )
-    return Saving(quality, keep_profile, keep_location, strip_metadata)
+    if depth == "16":
+        need("deep", "files of 16 bits a channel", "pyvips")
+    bits = None if depth is None else int(depth)
+    return Saving(quality, keep_profile, keep_location, strip_metadata, bits)
 
 
 saving_options = options_as(
@@ -34,6 +42,12 @@ saving_options = options_as(
             metavar="1-100",
             help="Quality of JPEG and WebP (95 by default), AVIF (90) and films (80). Below 90, "
             "JPEG and AVIF store colours at half the resolution. PNG and TIFF lose nothing at any.",
+        ),
+        click.option(
+            "--depth",
+            type=click.Choice(("8", "16")),
+            help="Bits a channel of PNG and TIFF, by default those of the photo. With 16 skies are "
+            "smooth even where the photo has 8.",
         ),
         click.option(
             "--keep-profile",
@@ -52,5 +66,5 @@ saving_options = options_as(
         ),
     ),
 )
-"""Adds ``--quality``, ``--keep-profile``, ``--keep-location`` and ``--strip-metadata``, as one
-`Saving` named ``saving``."""
+"""Adds ``--quality``, ``--depth``, ``--keep-profile``, ``--keep-location`` and
+``--strip-metadata``, as one `Saving` named ``saving``."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from fast_style.cli.shell_options import STREAM
 from fast_style.errors import UserError
@@ -74,12 +73,11 @@ def _with_stdin(places: Places, folder: Path) -> Places:
     if places.pictures.count(STREAM) > 1:
         raise UserError("standard input can be read once: name - once, and files for the others")
     if sys.stdin.isatty():
-        raise UserError("standard input is a terminal: pipe a picture into it, or name a file")
+        raise UserError("standard input is a terminal: pipe something into it, or name a file")
     arrived = folder / "stdin"
     with arrived.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
-    with arrived.open("rb") as file:
-        stdin = arrived.rename(arrived.with_suffix(_suffix_of_content(file)))
+    stdin = arrived.rename(arrived.with_suffix(_suffix_of_content(arrived)))
     return replace(
         places,
         pictures=tuple(stdin if path == STREAM else path for path in places.pictures),
@@ -99,13 +97,15 @@ def _with_stdout(places: Places, folder: Path, suffix: str | None) -> Places:
     return replace(places, out=stdout, called=called, to_stdout=True)
 
 
-def _suffix_of_content(file: BinaryIO) -> str:
-    """Return the usual suffix of a picture's format, found by its content; "" for other files."""
+def _suffix_of_content(path: Path) -> str:
+    """Return the usual suffix of a picture or film, found by its content; "" for other files."""
+    from fast_style.film import film_suffix
     from fast_style.images.headers import open_undecoded
     from fast_style.images.kinds import SUFFIXES_OF_FORMAT
 
     try:
-        found = open_undecoded(file).format
+        with path.open("rb") as file:
+            found = open_undecoded(file).format
     except Exception:  # whoever opens the file says what is wrong with it
-        return ""
+        return film_suffix(path)
     return SUFFIXES_OF_FORMAT.get(found or "", ("",))[0]

@@ -4,7 +4,7 @@ from fast_style.film.animation import moves, read_gif_mark
 from fast_style.film.formats import ANIMATIONS, FILM_SUFFIXES, FORMATS, is_film, target_suffix
 from fast_style.film.progress import FilmOptions, FilmProgress, FilmResult
 from fast_style.film.sequence import is_sequence
-from fast_style.film.stylize import frame_size, read_film_mark, stylize_film
+from fast_style.film.stylize import film_suffix, frame_size, read_film_mark, stylize_film
 
 __all__ = [
     "ANIMATIONS",
@@ -13,6 +13,7 @@ __all__ = [
     "FilmOptions",
     "FilmProgress",
     "FilmResult",
+    "film_suffix",
     "frame_size",
     "is_film",
     "is_sequence",

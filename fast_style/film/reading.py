@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
     from fast_style.film.smoothing import Motion
+
+log = logging.getLogger(__name__)
 
 BYTES_OF_FINGERPRINT = 2**20  # from each of three places of a film
 SHORT_BY = 1.0  # seconds that a film may end before its header says
@@ -221,6 +225,8 @@ def read_frames(
     its header says, as an incomplete copy does. A frame without a time, or with one that is not
     later than that of the frame before, gets a time just after it.
 
+    Frames that are marked as interlaced become whole ones by `deinterlaced`.
+
     Args:
         film: as `probe` gives it.
         size: width and height in pixels to scale the frames to, upright.
@@ -232,7 +238,8 @@ def read_frames(
     last: int | None = None
     with open_film(film.source) as container:
         stream = video_stream(container, film.source)
-        for number, frame in enumerate(_decoded(container, stream, film.source, film.lacks)):
+        decoded = _decoded(container, stream, film.source, film.lacks)
+        for number, frame in enumerate(deinterlaced(decoded, film.source)):
             time = frame.pts
             if time is None:
                 time = 0 if last is None else last + step
@@ -282,6 +289,64 @@ def _decoded(
         yield from frames
         if packet is None or packet.size == 0:  # the decoder has given its last frames
             return
+
+
+def deinterlaced(frames: Iterable[av.VideoFrame], source: Path) -> Iterator[av.VideoFrame]:
+    """Replace interlaced frames, of two moments in turns of rows, by whole frames of the first.
+
+    FFmpeg's filter bwdif interpolates the rows of the second moment. Frames that are not marked as
+    interlaced, and all times, stay as they are.
+    """
+    graph = None
+    times: deque[tuple[int | None, int | None]] = deque()
+
+    def filtered() -> Iterator[av.VideoFrame]:
+        assert graph is not None
+        while (frame := _pulled(graph)) is not None:
+            frame.pts, frame.duration = times.popleft()
+            yield frame
+
+    for number, frame in enumerate(frames):
+        if graph is None and frame.interlaced_frame:
+            log.warning("%s is interlaced: its frames are deinterlaced", source)
+            graph = _deinterlacer(frame)
+        if graph is None:
+            yield frame
+            continue
+        times.append((frame.pts, frame.duration))
+        frame.pts = number  # the filter wants a time, which a frame need not have
+        graph.push(frame)
+        yield from filtered()
+    if graph is not None:
+        graph.push(None)
+        yield from filtered()
+
+
+def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
+    import av.filter
+
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=exact(frame.time_base),
+        ),
+        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _pulled(graph: av.filter.Graph) -> av.VideoFrame | None:
+    import av
+
+    try:
+        frame: Any = graph.pull()
+    except (av.error.BlockingIOError, av.error.EOFError):  # it needs more frames, or has no more
+        return None
+    return frame
 
 
 def _upright_rgb(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fast_style.errors import UserError
 from fast_style.film.animation import is_animation, probe_animation
-from fast_style.film.formats import ANIMATIONS, is_film
+from fast_style.film.formats import ANIMATIONS, OTHERWISE, is_film
 from fast_style.film.making import (
     MARK,
     Task,
@@ -97,6 +97,20 @@ def frame_size(path: Path) -> tuple[int, int] | None:
             return stream.width, stream.height
     except UserError:
         return None
+
+
+def film_suffix(path: Path) -> str:
+    """Return a suffix that suits a film's content; "" if it is none, or without PyAV."""
+    try:
+        require_av()
+        with open_film(path) as container:
+            video_stream(container, path)
+            name = container.format.name
+    except UserError:
+        return ""
+    if name.endswith("_pipe"):  # a picture
+        return ""
+    return ".mp4" if "mp4" in name else OTHERWISE
 
 
 def _target_size(film: Film, longer_side: int | None) -> tuple[int, int]:

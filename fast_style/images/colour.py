@@ -101,7 +101,14 @@ def _cicp_encoding(cicp: tuple[int, ...]) -> Encoding | None:
 
 
 def to_levels(values: NDArray[Any], encoding: Encoding | None) -> NDArray[np.uint8]:
-    """Spread uint8 or uint16 values over 256 levels.
+    """`spread` values over 256 levels."""
+    return spread(values, encoding, np.uint8)
+
+
+def spread(
+    values: NDArray[Any], encoding: Encoding | None, dtype: type[np.uint8 | np.uint16]
+) -> NDArray[Any]:
+    """Spread uint8 or uint16 values over the levels of a dtype.
 
     They are spread evenly if the encoding has sRGB's curve. Otherwise light is encoded with the
     exponent 1 / `EVEN`.
@@ -109,8 +116,8 @@ def to_levels(values: NDArray[Any], encoding: Encoding | None) -> NDArray[np.uin
     exponent = None if encoding is None else encoding.exponent
     top = np.iinfo(values.dtype).max
     shares = np.arange(top + 1) / top
-    table = np.rint(255 * shares ** (1 if exponent is None else exponent / EVEN))
-    return table.astype(np.uint8)[values]
+    table = np.rint(np.iinfo(dtype).max * shares ** (1 if exponent is None else exponent / EVEN))
+    return table.astype(dtype)[values]
 
 
 def encode_levels(picture: Image.Image, encoding: Encoding | None) -> Image.Image:
@@ -134,6 +141,16 @@ def convert_to_srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
     converted = ImageCms.applyTransform(colours.convert(transform.input_mode), transform)
     assert converted is not None  # None only where it works in place
     return converted
+
+
+def input_mode(profile: bytes | None, mode: str) -> str | None:
+    """Return the mode to convert a picture of mode "RGB" or "L" to before its profile is applied.
+
+    Returns:
+        None where the profile changes nothing, as in `convert_to_srgb`.
+    """
+    transform = _transform_to_srgb(profile, mode)
+    return None if transform is None else transform.input_mode
 
 
 @cache

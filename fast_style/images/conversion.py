@@ -16,6 +16,8 @@ from fast_style.images.colour import (
     find_encoding,
     to_levels,
 )
+from fast_style.images.deep import deep_parts, only_vips_decodes
+from fast_style.images.floats import to_image
 from fast_style.images.headers import (
     BITS,
     PHOTOMETRIC,
@@ -27,6 +29,7 @@ from fast_style.images.headers import (
     png_raw_mode,
     tiff_tag,
 )
+from fast_style.images.transparency import on_white
 
 TURN_OF_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,14 +62,11 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
         OSError: and nearly anything else that Pillow's decoders raise if the file is damaged.
     """
     colours, alpha, _ = upright_parts(picture)
-    if alpha is not None:
-        colours = on_white(colours, alpha)
-    return colours
-
-
-def on_white(colours: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Lay a picture of mode "RGB" with its alpha over white."""
-    return Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
+    if alpha is None:
+        return colours
+    opaque = on_white(colours, alpha)
+    assert isinstance(opaque, Image.Image)
+    return opaque
 
 
 def upright_parts(
@@ -77,6 +77,9 @@ def upright_parts(
     Raises:
         UserError, OSError: as `upright_rgb` does.
     """
+    if only_vips_decodes(picture):
+        deep, opacity, encoding = deep_parts(picture)
+        return to_image(deep), None if opacity is None else to_image(opacity), encoding
     # Only an undecoded picture tells these three.
     raw_mode = png_raw_mode(picture)
     encoding = find_encoding(picture)

@@ -23,8 +23,8 @@ MOST_BYTES_OF_TIFF = 2**32 - 2**24  # up to here, addresses of what is appended 
 
 DETAILS, LOCATION = 34665, 34853  # tags that point to directories: how the photo was taken, and GPS
 SOFTWARE, IMAGE_ID = 305, 32781
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-XMP = 700
+RESOLUTION = X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+XMP, ICC_PROFILE = 700, 34675
 OURS = (SOFTWARE, IMAGE_ID, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)  # not the photo's
 COLOUR_SPACE, PIXELS_ACROSS, PIXELS_DOWN = 40961, 40962, 40963
 SRGB, UNCALIBRATED = 1, 65535  # values of the colour space
@@ -200,15 +200,20 @@ def _packed(directory: Mapping[int, Tag], offset: int) -> bytes:
     return table + bytes(4) + values
 
 
-def append_to_tiff(file: BinaryIO, exif: Exif, xmp: bytes | None) -> None:
+def append_to_tiff(
+    file: BinaryIO, exif: Exif, xmp: bytes | None, profile: bytes | None = None
+) -> None:
     """Add EXIF and XMP to the only directory of a little-endian TIFF.
 
     Args:
         file: the TIFF, open to be read and written.
-        exif: tags to add. They replace those that are there.
+        exif: tags to add. They replace those that are there, and a resolution without them goes.
         xmp: XMP packet to add.
+        profile: ICC profile to add.
     """
     added = dict(exif.main)
+    if profile is not None:
+        added[ICC_PROFILE] = Tag(UNDEFINED, len(profile), profile)
     if xmp is not None:
         added[XMP] = Tag(BYTE, len(xmp), xmp)
     if not (added or exif.details or exif.location):
@@ -219,6 +224,7 @@ def append_to_tiff(file: BinaryIO, exif: Exif, xmp: bytes | None) -> None:
     file.seek(4)
     (first,) = struct.unpack("<I", file.read(4))
     stored = read_directory(file, first, most_bytes=MOST_BYTES_OF_OURS)
+    stored = {tag: value for tag, value in stored.items() if tag not in RESOLUTION}
     file.seek(end)
     end += file.write(bytes(end % 2))
     file.write(Exif({**stored, **added}, exif.details, exif.location).directories(end))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def with_grain(levels: NDArray[np.uint8], top: int = 0) -> NDArray[np.uint8]:
-    """Add the `grain` to 8-bit rows ``(H, W, 3)`` of a picture.
+def with_grain(levels: NDArray[Any], top: int = 0) -> NDArray[Any]:
+    """Add the `grain` to rows ``(H, W, 3)`` of a picture.
 
     Args:
-        levels: rows of the picture, which are not modified.
+        levels: rows of the picture, uint8 or float32 in [0, 255], which are not modified.
         top: number of the first one in the picture.
 
     Returns:
-        New rows of the same shape, clipped to [0, 255].
+        New rows of the same shape and dtype, clipped to [0, 255].
     """
+    if levels.dtype != np.uint8:
+        rows = levels + grain(top, top + levels.shape[0], levels.shape[1])[..., None]
+        return rows.clip(0, 255, out=rows)
     grained = levels.astype(np.int16)
     grained += grain(top, top + levels.shape[0], levels.shape[1])[..., None]
     return grained.clip(0, 255, out=grained).astype(np.uint8)

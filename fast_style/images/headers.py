@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from fast_style.images.kinds import FIRST_BYTES, RAW, SUFFIXES_OF_FORMAT, is_heif
+from fast_style.images.kinds import (
+    FIRST_BYTES,
+    RAW,
+    READS_DEEP,
+    READS_HEIF,
+    SUFFIXES_OF_FORMAT,
+    TIFF_BEGINNINGS,
+    is_heif,
+)
 
 # Tags of TIFF 6.0 and DNG
 NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 254, 258, 262, 339, 50706
@@ -40,11 +48,11 @@ def open_undecoded(file: BinaryIO) -> Image.Image:
 
 
 def _formats_to_try(file: BinaryIO) -> list[str]:
-    if "HEIF" not in SUFFIXES_OF_FORMAT:
-        return list(SUFFIXES_OF_FORMAT)
     head = file.read(FIRST_BYTES)
     file.seek(-len(head), os.SEEK_CUR)
-    if is_heif(head):
+    if READS_DEEP and head[:4] in TIFF_BEGINNINGS:
+        _register_grey_with_alpha()
+    if READS_HEIF and is_heif(head):
         _register_heif()
         return ["HEIF"]
     return [name for name in SUFFIXES_OF_FORMAT if name != "HEIF"]
@@ -55,6 +63,17 @@ def _register_heif() -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False)
+
+
+@cache
+def _register_grey_with_alpha() -> None:
+    """Let Pillow open TIFFs of 16-bit grey with alpha, whose pixels libvips decodes."""
+    from PIL import TiffImagePlugin
+
+    for order in (b"II", b"MM"):
+        for extra in ((), (1,), (2,)):  # kinds of alpha
+            kind = (order, 1, (1,), 1, (16, 16), extra)
+            TiffImagePlugin.OPEN_INFO.setdefault(kind, ("LA", "LA;16"))
 
 
 def is_picture(path: Path) -> bool:

@@ -14,6 +14,7 @@ from fast_style.extras import missing_extra
 
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 READS_HEIF = find_spec("pillow_heif") is not None  # it is imported only for such a file
+READS_DEEP = find_spec("pyvips") is not None  # the same
 
 # Plain raster formats only: Pillow would hand an EPS file to Ghostscript, for example. Pillow knows
 # the first five without importing its other plugins, so they come first.
@@ -121,6 +122,8 @@ KIND_OF_FIRST_BYTES = {
     b"<html": PAGE,
 }
 
+TIFF_BEGINNINGS = (b"II*\0", b"MM\0*")
+
 FIRST_BYTES = 256
 """Number of bytes at the beginning of a file that `refusal_by_content` needs."""
 
@@ -147,10 +150,10 @@ def refusal_by_content(path: Path, head: bytes) -> str:
     kind = _kind_of_content(head, by_suffix) or by_suffix
     if kind is not None:
         return _refusal(path, kind)
-    if head[:4] in (b"II*\0", b"MM\0*"):
+    if head[:4] in TIFF_BEGINNINGS:
         return (
-            f"{path} is a TIFF of a kind that cannot be read, or its beginning is damaged: save it "
-            "with 8 bits per channel."
+            f"{path} is a TIFF of a kind that cannot be read, such as RGB in floats, or its "
+            "beginning is damaged: save it with 8 or 16 bits per channel."
         )
     return (
         f"{path} is not a picture that can be read, or its beginning is damaged: use "

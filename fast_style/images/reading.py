@@ -13,9 +13,18 @@ from PIL import Image, UnidentifiedImageError
 
 from fast_style.devices import available_memory, short_of_memory
 from fast_style.errors import UserError
+from fast_style.extras import missing_extra
 from fast_style.images.conversion import upright_rgb
+from fast_style.images.deep import BYTES_TO_DECODE as BYTES_TO_DECODE_DEEP
+from fast_style.images.deep import bits_of, is_deep
 from fast_style.images.headers import further_pictures, is_raw, open_undecoded
-from fast_style.images.kinds import FIRST_BYTES, RAW, address_refusal, refusal_by_content
+from fast_style.images.kinds import (
+    FIRST_BYTES,
+    RAW,
+    READS_DEEP,
+    address_refusal,
+    refusal_by_content,
+)
 from fast_style.images.photo import WholePhoto, whole_photo
 
 Opened = TypeVar("Opened", Image.Image, WholePhoto)
@@ -67,17 +76,39 @@ def open_picture(
     return _open(path, lambda picture, _: upright_rgb(picture), draft_side, note)
 
 
-def open_photo(path: Path, note: Callable[[str], object] | None = None) -> WholePhoto:
+def open_photo(
+    path: Path, note: Callable[[str], object] | None = None, deep: bool = False
+) -> WholePhoto:
     """Open a picture file as `open_picture` does, and keep transparency, profile and metadata.
 
     Args:
         path: the file.
-        note: told in a sentence if the file holds further pictures.
+        note: told in a sentence if the file holds further pictures, or more bits than are kept.
+        deep: keep 16 bits of PNG and TIFF in RGB and grey, as floats. This needs the extra
+            ``deep``; without it the photo has 8 bits.
 
     Raises:
         UserError: as `open_picture` does.
     """
-    return _open(path, whole_photo, None, note)
+
+    def convert(picture: Image.Image, file: BinaryIO) -> WholePhoto:
+        kept = deep and READS_DEEP and is_deep(picture)
+        if kept:
+            _check_memory(picture, path, BYTES_TO_DECODE_DEEP)
+        elif deep and note is not None and (bits := bits_of(picture)):
+            note(_bits_are_lost(path, bits, is_deep(picture)))
+        return whole_photo(picture, file, kept)
+
+    return _open(path, convert, None, note)
+
+
+def _bits_are_lost(path: Path, bits: int, usual: bool) -> str:
+    if usual:  # the same sentence for all files of a folder
+        return f"pictures of 16 bits become 8 bits a channel: {missing_extra('deep', 'all 16')}"
+    return (
+        f"{path} has {bits} bits a channel of a rare kind and becomes 8 bits: save it with 16 bits "
+        "in RGB or grey to keep them"
+    )
 
 
 def _open(
@@ -154,8 +185,8 @@ def _check_size(picture: Image.Image, path: Path) -> None:
         )
 
 
-def _check_memory(picture: Image.Image, path: Path) -> None:
-    needed = picture.width * picture.height * BYTES_TO_DECODE
+def _check_memory(picture: Image.Image, path: Path, pixel: int = BYTES_TO_DECODE) -> None:
+    needed = picture.width * picture.height * pixel
     if needed > LITTLE_MEMORY and needed > available_memory():
         raise UserError(
             f"{path} takes {needed / 1e9:.1f} GB of memory to open, more than is free: shrink it "

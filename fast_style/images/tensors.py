@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+
+from fast_style.images.floats import FloatPicture, from_array
 
 # PyTorch takes seconds to import, so the functions below import it themselves: the command line
 # starts, and a CPU stylizes, without it.
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 PendingPicture = Callable[[], Image.Image]
 """Waits for a picture that is still being computed or copied, and returns it, on any thread."""
 
+PendingFloats = Callable[[], FloatPicture]
+"""The same for a picture of floats."""
+
 
 def resize_picture(picture: Image.Image, longer_side: int) -> Image.Image:
     """Scale a picture up or down with the Lanczos filter and keep its aspect ratio.
@@ -24,9 +29,17 @@ def resize_picture(picture: Image.Image, longer_side: int) -> Image.Image:
         picture: a picture of mode "RGB".
         longer_side: the longer side of the result in pixels. The shorter one is at least 1.
     """
-    scale = longer_side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    return picture.resize(size_at(picture.size, longer_side), Image.Resampling.LANCZOS)
+
+
+def size_at(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Return the size with the same aspect ratio and another longer side.
+
+    >>> size_at((600, 400), 90)
+    (90, 60)
+    """
+    scale = longer_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def to_tensor(picture: Image.Image) -> torch.Tensor:
@@ -65,21 +78,25 @@ def to_picture(tensor: torch.Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def start_download(levels: torch.Tensor) -> PendingPicture:
-    """Start copying ``(H, W, 3)`` uint8 levels from a device, without waiting for a CUDA device."""
+def start_download(values: torch.Tensor) -> PendingPicture | PendingFloats:
+    """Start copying a picture from a device, without waiting for a CUDA device.
+
+    Args:
+        values: ``(H, W, 3)``, uint8 levels for a picture of mode "RGB", or floats in [0, 1].
+    """
     import torch
 
-    if levels.device.type != "cuda":
-        picture = Image.fromarray(levels.cpu().numpy())
+    if values.device.type != "cuda":
+        picture = from_array(values.cpu().numpy())
         return lambda: picture
-    arriving = torch.empty(levels.shape, dtype=torch.uint8, pin_memory=True)
-    arriving.copy_(levels, non_blocking=True)
+    arriving = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    arriving.copy_(values, non_blocking=True)
     # Threads that wait for a blocking event sleep and leave the cores to readers and writers.
     arrived = torch.cuda.Event(blocking=True)
-    arrived.record(torch.cuda.current_stream(levels.device))
+    arrived.record(torch.cuda.current_stream(values.device))
 
-    def wait() -> Image.Image:
+    def wait() -> Any:
         arrived.synchronize()
-        return Image.fromarray(arriving.numpy())
+        return from_array(arriving.numpy())
 
     return wait

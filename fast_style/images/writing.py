@@ -6,6 +6,8 @@ import difflib
 import logging
 import secrets
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,9 @@ from PIL import ExifTags, Image, PngImagePlugin, features
 from fast_style.errors import UserError
 from fast_style.files import replacing
 from fast_style.images.colour import convert_from_srgb, srgb_profile
+from fast_style.images.deep import DEEP_FORMATS, encode_deep, to_levels_of_16_bits
 from fast_style.images.exif import IMAGE_ID, OURS, Exif, append_to_tiff
+from fast_style.images.floats import Picture, size_of, to_image
 from fast_style.images.headers import open_undecoded
 from fast_style.images.kinds import SUFFIXES, UNREADABLE_KIND_OF_SUFFIX, either
 from fast_style.images.metadata import Metadata
@@ -56,12 +60,14 @@ class Saving:
         keep_profile: write in the photo's own RGB colours, not in sRGB.
         keep_location: keep GPS coordinates and places.
         strip_metadata: leave EXIF and XMP out.
+        depth: bits a channel, 8 or 16; None for those of the photo where the format has them.
     """
 
     quality: int | None = None
     keep_profile: bool = False
     keep_location: bool = False
     strip_metadata: bool = False
+    depth: int | None = None
 
     def beside(self, photo: WholePhoto) -> Beside:
         """Return what a file made from a photo holds beside its colours."""
@@ -75,7 +81,7 @@ class Saving:
 
 
 def save_picture(
-    picture: Image.Image,
+    picture: Picture,
     path: Path,
     quality: int | None = None,
     mark: str | None = None,
@@ -88,7 +94,8 @@ def save_picture(
     compressed without loss. BMP has no room for a profile, a mark or metadata.
 
     Args:
-        picture: a picture of mode "RGB" in sRGB.
+        picture: a picture of mode "RGB" in sRGB, or of floats, which is written with 16 bits in PNG
+            and TIFF and with 8 in other formats. 16 bits need the extra ``deep``.
         path: a name that ends in .jpg, .jpeg, .png, .webp, .tif, .tiff, .bmp or, where Pillow has
             it, .avif.
         quality: quality of JPEG, WebP and AVIF, 1 to 100; None for `QUALITY`. From 90 on, JPEG and
@@ -99,8 +106,8 @@ def save_picture(
         software: name of the program, for the metadata; "fast-style" if there is only a mark.
 
     Raises:
-        UserError: if the suffix is another, the picture is larger than the format can hold, or the
-            file cannot be written.
+        UserError: if the suffix is another, the picture is larger than the format can hold, the
+            file cannot be written, or the extra is missing.
 
     >>> import tempfile
     >>> from fast_style.images import open_picture
@@ -110,24 +117,31 @@ def save_picture(
     ...     open_picture(path).getpixel((0, 0)), read_mark(path)
     ((255, 0, 0), 'a red one')
     """
-    file_format = _format_to_save(path, picture.size)
+    file_format = _format_to_save(path, size_of(picture))
     beside = beside or Beside()
-    profile, metadata = beside.profile, beside.metadata
+    if file_format not in DEEP_FORMATS:
+        picture = to_image(picture)
     if mark is not None:
         software = software or "fast-style"
-    exif = metadata.exif_to_write(picture.size, profile is None, software, mark)
-    if profile is not None and file_format != "BMP" and picture.mode == "RGB":
-        picture = convert_from_srgb(picture, profile)
-    if beside.alpha is not None and file_format not in OPAQUE_FORMATS:
-        picture = picture.copy()
-        picture.putalpha(beside.alpha)
-    options = _encoding(file_format, quality or QUALITY.get(file_format))
-    options |= _beside(file_format, profile or srgb_profile(), exif, metadata, path)
+    profile = beside.profile or srgb_profile()
+    exif = beside.metadata.exif_to_write(size_of(picture), beside.profile is None, software, mark)
+    options = _beside(file_format, profile, exif, beside.metadata, path)
+    with _refusing(path), replacing(path) as file:
+        if isinstance(picture, Image.Image):
+            options |= _encoding(file_format, quality or QUALITY.get(file_format))
+            _with_beside(picture, beside, file_format).save(file, format=file_format, **options)
+        else:
+            levels = to_levels_of_16_bits(picture, beside.alpha, beside.profile)
+            file.write(encode_deep(levels, file_format, options))
+        if file_format == "TIFF":
+            append_to_tiff(file, exif or Exif(), beside.metadata.xmp, profile)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn errors of a file that is written into sentences."""
     try:
-        with replacing(path) as file:
-            picture.save(file, format=file_format, **options)
-            if file_format == "TIFF":
-                append_to_tiff(file, exif or Exif(), metadata.xmp)
+        yield
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder: name a file to write.") from error
     except (FileExistsError, NotADirectoryError) as error:
@@ -140,6 +154,16 @@ def save_picture(
             f"{path} cannot be saved ({error.strerror or error}): name a folder that can be "
             "written to and has room."
         ) from error
+
+
+def _with_beside(picture: Image.Image, beside: Beside, file_format: str) -> Image.Image:
+    """Return a picture of 8 bits in the colours of its profile and with its alpha."""
+    if beside.profile is not None and file_format != "BMP" and picture.mode == "RGB":
+        picture = convert_from_srgb(picture, beside.profile)
+    if beside.alpha is not None and file_format not in OPAQUE_FORMATS:
+        picture = picture.copy()
+        picture.putalpha(to_image(beside.alpha))
+    return picture
 
 
 def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:
@@ -192,6 +216,11 @@ def _beside(
     elif metadata.xmp:
         options["xmp"] = metadata.xmp
     return options
+
+
+def holds_16_bits(path: Path) -> bool:
+    """Return whether the format that the suffix of ``path`` names is written with 16 bits."""
+    return SAVE_FORMATS.get(path.suffix.lower()) in DEEP_FORMATS
 
 
 def holds_alpha(path: Path) -> bool:

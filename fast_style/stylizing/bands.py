@@ -16,15 +16,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from fast_style.images import start_download
+from fast_style.images.floats import Kind, Picture, size_of, values_in
 from fast_style.images.grain import tensor_grain, tiles_on, with_grain
 from fast_style.networks import MARGIN, Layer
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
@@ -61,20 +65,20 @@ def layer_bytes(network: ImageTransformer, width: int, height: int, dtype: torch
 @torch.no_grad()
 def stylize_in_bands(
     network: ImageTransformer,
-    picture: Image.Image,
+    picture: Kind,
     device: torch.device,
     dtype: torch.dtype,
     kept_in: torch.dtype,
     band_rows: int | None = None,
     scratch: Path | None = None,
     progress: Callable[[float, float], object] | None = None,
-) -> Image.Image:
+) -> Kind:
     """Stylize a picture of any size with its `grain`, as one pass of the network does, up to
     rounding.
 
     Args:
         network: on any device, not adjustable. It is not changed.
-        picture: of mode "RGB", at least ``ImageTransformer.MIN_SIDE`` px a side.
+        picture: of mode "RGB" or of floats, at least ``ImageTransformer.MIN_SIDE`` px a side.
         device: where to compute. The two layers that are kept live there too if they fit, else in
             main memory, which is logged.
         dtype: in which to compute: bfloat16, float32 or float64.
@@ -89,21 +93,26 @@ def stylize_in_bands(
     Raises:
         UserError: if ``scratch`` cannot hold the layers.
     """
-    stylized, top = None, 0
-    for strip in _fetched(
-        stylized_bands(network, picture, device, dtype, kept_in, band_rows, scratch, progress)
-    ):
-        # Allocated no earlier: by now one of the two layers is freed, whose memory this can take.
-        stylized = stylized or Image.new("RGB", picture.size)
-        stylized.paste(strip, (0, top))
-        top += strip.height
-    assert stylized is not None
-    return stylized
+    bands = stylized_bands(network, picture, device, dtype, kept_in, band_rows, scratch, progress)
+    strips = _fetched(bands, isinstance(picture, Image.Image))
+    first = next(strips)
+    # Allocated no earlier: by now one of the two layers is freed, whose memory this can take.
+    if isinstance(picture, Image.Image):
+        stylized, top = Image.new("RGB", picture.size), 0
+        for strip in chain([first], strips):
+            stylized.paste(strip, (0, top))
+            top += strip.height
+        return stylized
+    values, top = np.empty_like(picture), 0
+    for strip in chain([first], strips):
+        values[top : top + len(strip)] = strip
+        top += len(strip)
+    return values
 
 
 def stylized_bands(
     network: ImageTransformer,
-    picture: Image.Image,
+    picture: Picture,
     device: torch.device,
     dtype: torch.dtype,
     kept_in: torch.dtype,
@@ -116,12 +125,14 @@ def stylized_bands(
     return painting.bands()
 
 
-def _fetched(bands: Bands) -> Iterator[Image.Image]:
+def _fetched(bands: Bands, in_levels: bool) -> Iterator[Any]:
     """Strips of the picture. While one is fetched, a GPU works on the next."""
-    begun: deque[Callable[[], Image.Image]] = deque()
+    begun: deque[Callable[[], Picture]] = deque()
     for band in bands:
-        levels = band[0].mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-        begun.append(start_download(levels.contiguous()))
+        values = band[0].float()
+        if in_levels:
+            values = values.mul(255).round_().to(torch.uint8)
+        begun.append(start_download(values.permute(1, 2, 0).contiguous()))
         if len(begun) == 2:
             yield begun.popleft()()
     for fetch in begun:
@@ -134,7 +145,7 @@ class _Painting:
     def __init__(
         self,
         network: ImageTransformer,
-        picture: Image.Image,
+        picture: Picture,
         device: torch.device,
         dtype: torch.dtype,
         kept_in: torch.dtype,
@@ -145,14 +156,15 @@ class _Painting:
         self.network = network
         self.plan = network.plan
         self.picture = picture
+        self.size = size_of(picture)
         self.device = device
         self.dtype = dtype
         self.kept_in = kept_in
         self.scratch = scratch
         self.progress = progress
         self.band_rows = band_rows or self._fast_rows()
-        self.height = picture.height + 2 * MARGIN
-        _, self.small_height, _ = _kept_shape(network, *picture.size)
+        self.height = self.size[1] + 2 * MARGIN
+        _, self.small_height, _ = _kept_shape(network, *self.size)
         self.done, self.total = 0.0, float(self.height * self._convolutions())
 
     def bands(self) -> Bands:
@@ -208,7 +220,7 @@ class _Painting:
             stages.append(norm.relu)
         # Keep the part of the margin that the last convolution reads. Strides rounded odd sides up.
         margin = self.plan.to_rgb.margin
-        width, height = self.picture.size
+        width, height = self.size
         stages += [
             partial(cropped, begin=MARGIN - margin, size=(width + 2 * margin, height + 2 * margin)),
             to_rgb_in_bands(self.network.to_rgb, self.device, self.dtype),
@@ -272,7 +284,7 @@ class _Painting:
             yield band
 
     def _new_layer(self) -> Tensor:
-        shape = (1, *_kept_shape(self.network, *self.picture.size))
+        shape = (1, *_kept_shape(self.network, *self.size))
         return empty_layer(shape, self.device, self.kept_in, self.scratch)
 
     # --- the photo ---
@@ -297,7 +309,7 @@ class _Painting:
         return bands
 
     def _fast_rows(self) -> int:
-        values_in_row = self.plan.encoder[0].outputs * (self.picture.width + 2 * MARGIN)
+        values_in_row = self.plan.encoder[0].outputs * (self.size[0] + 2 * MARGIN)
         rows = max(MIN_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
         if self.device.type == "cuda":
             rows -= rows % self.plan.stride  # so that strides leave bands of one size
@@ -311,29 +323,36 @@ def _kept_shape(network: ImageTransformer, width: int, height: int) -> tuple[int
     return network.plan.encoder[-1].outputs, rows, columns
 
 
-def _levels(picture: Image.Image, band_rows: int, device: torch.device) -> Bands:
-    """The photo's bands with their grain and the margin's rows: uint8, three channels."""
-    last = picture.height - 1
-    rows = np.abs(np.arange(-MARGIN, picture.height + MARGIN))  # reflected at the top
-    rows = last - np.abs(last - rows)  # and at the bottom
+def _levels(picture: Picture, band_rows: int, device: torch.device) -> Bands:
+    """The photo's bands with their grain and the margin's rows, three channels: levels in [0, 255],
+    uint8 or, for a picture of floats, float32."""
+    _, height = size_of(picture)
+    rows = np.abs(np.arange(-MARGIN, height + MARGIN))  # reflected at the top
+    rows = height - 1 - np.abs(height - 1 - rows)  # and at the bottom
     for own in np.split(rows, range(band_rows, len(rows), band_rows)):
         top, bottom = int(own.min()), int(own.max()) + 1
-        levels = with_grain(np.asarray(picture.crop((0, top, picture.width, bottom))), top)
+        levels = with_grain(_rows(picture, top, bottom), top)
         yield torch.from_numpy(levels[own - top]).to(device).permute(2, 0, 1).unsqueeze(0)
 
 
-def _levels_on(device: torch.device, picture: Image.Image, band_rows: int) -> Tensor | None:
+def _rows(picture: Picture, top: int, bottom: int) -> NDArray[Any]:
+    values = values_in(picture, (0, top, size_of(picture)[0], bottom))
+    return values if values.dtype == np.uint8 else values * np.float32(255)
+
+
+def _levels_on(device: torch.device, picture: Picture, band_rows: int) -> Tensor | None:
     """All that `_levels` gives, ``(1, 3, H + 2 MARGIN, W)`` on a GPU, or None where it does not
     fit."""
-    width, height = picture.size
+    width, height = size_of(picture)
+    dtype = torch.uint8 if isinstance(picture, Image.Image) else torch.float32
     try:
-        whole = torch.empty((height + 2 * MARGIN, width, 3), dtype=torch.uint8, device=device)
+        whole = torch.empty((height + 2 * MARGIN, width, 3), dtype=dtype, device=device)
         photo = whole[MARGIN:-MARGIN]
         tiles = tiles_on(device)
         for top in range(0, height, band_rows):
             bottom = min(top + band_rows, height)
-            strip = torch.from_numpy(np.array(picture.crop((0, top, width, bottom)))).to(device)
-            # The sum is of 16 bits.
+            strip = torch.from_numpy(_rows(picture, top, bottom).copy()).to(device)
+            # The sum of whole levels is of 16 bits.
             grained = strip + tensor_grain(tiles, top, bottom, width).unsqueeze(2)
             photo[top:bottom] = grained.clamp_(0, 255)
     except torch.OutOfMemoryError:

@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from fast_style.stylizing.strips import strips
+from fast_style.images.floats import Kind, Picture, size_of, values_in
+from fast_style.stylizing.strips import made_in_strips, strips
 
 Array = NDArray[Any]
 Recolor = Callable[[Array, Array], Array]
@@ -54,16 +54,17 @@ CHROMA_STEPS = 10
 MOST_GAIN = 2.0
 
 
-def preserve_color(photo: Image.Image, painted: Image.Image, how: Preserve) -> Image.Image:
+def preserve_color(photo: Kind, painted: Kind, how: Preserve) -> Kind:
     """Give a painted picture the photo's colours.
 
     Args:
-        photo: a picture of mode "RGB".
+        photo: a picture of mode "RGB" or of floats.
         painted: its stylized version, of the same size.
         how: ``luminance`` keeps hue and chroma of each pixel of the photo and takes only the
             lightness from what was painted (`keep_chroma`). ``histogram`` gives the painted colours
             the photo's mean and covariance (`match_colors`).
 
+    >>> from PIL import Image
     >>> photo = Image.new("RGB", (64, 48), "orange")
     >>> preserve_color(photo, Image.new("RGB", (64, 48), "gray"), "luminance").getpixel((0, 0))
     (176, 112, 1)
@@ -73,18 +74,9 @@ def preserve_color(photo: Image.Image, painted: Image.Image, how: Preserve) -> I
         recolor = match_colors(
             ColorStatistics.of_picture(photo), ColorStatistics.of_picture(painted)
         )
-    result = Image.new("RGB", photo.size)
-    for box in strips(photo.size):
-        values = recolor(np.asarray(photo.crop(box)), np.asarray(painted.crop(box)))
-        result.paste(Image.fromarray(np.rint(values * 255).astype(np.uint8)), box)
-    return result
-
-
-def preserve_color_of_arrays(photo: Array, painted: Array, how: Preserve) -> Array:
-    """`preserve_color` for float arrays ``(H, W, 3)`` in [0, 1]."""
-    if how == "luminance":
-        return keep_chroma(photo, painted)
-    return match_colors(ColorStatistics.of([photo]), ColorStatistics.of([painted]))(photo, painted)
+    return made_in_strips(
+        photo, lambda box: recolor(values_in(photo, box), values_in(painted, box))
+    )
 
 
 def keep_chroma(photo: Array, painted: Array) -> Array:
@@ -176,9 +168,9 @@ class ColorStatistics:
         return cls(mean, second / count - np.outer(mean, mean))
 
     @classmethod
-    def of_picture(cls, picture: Image.Image) -> ColorStatistics:
-        """Measure a picture of mode "RGB"."""
-        return cls.of(np.asarray(picture.crop(box)) for box in strips(picture.size))
+    def of_picture(cls, picture: Picture) -> ColorStatistics:
+        """Measure a picture of mode "RGB" or of floats."""
+        return cls.of(values_in(picture, box) for box in strips(size_of(picture)))
 
 
 def match_colors(photo: ColorStatistics, painted: ColorStatistics) -> Recolor:

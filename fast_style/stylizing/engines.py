@@ -18,13 +18,14 @@ from PIL import Image
 from fast_style.checkpoint import StyleFile
 from fast_style.devices import available_memory, short_of_memory
 from fast_style.errors import UserError
-from fast_style.images import PendingPicture
+from fast_style.images.floats import Kind, Picture, from_array, size_of
 
 # PyTorch and OpenVINO take long to import, so each engine imports only what it runs on.
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
+Pending = Callable[[], Picture]
 
 # Peak memory of OpenVINO for each pixel of a picture and channel of the first layer, with a margin:
 # the last layers hold a few activations of full size at once, some pictures' in float32.
@@ -32,21 +33,22 @@ BYTES_PER_VALUE = 14
 
 # Memory of the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000
-BYTES_PER_PIXEL = 4  # of a picture in memory
+BYTES_PER_PIXEL, BYTES_PER_FLOAT_PIXEL = 4, 12  # of a picture in memory
 
 
 class Engine(Protocol):
     """Paints pictures, and returns None where memory is short."""
 
-    def start(self, photo: Image.Image) -> PendingPicture | None:
+    def start(self, photo: Picture) -> Pending | None:
         """Start to paint a picture, after the grain was added, at full strength.
 
         Args:
-            photo: a picture of mode "RGB" whose sides have at least `MIN_SIDE` pixels.
+            photo: a picture of mode "RGB", or of floats, which is painted in float32 throughout.
+                Its sides have at least `MIN_SIDE` pixels.
 
         Returns:
-            A function that waits for the picture and returns it, on any thread; None if memory is
-            too short.
+            A function that waits for the picture, of the same kind, and returns it, on any thread;
+            None if memory is too short.
         """
 
 
@@ -108,11 +110,11 @@ class OpenVinoEngine:
         self._bytes_per_pixel = style.plan.encoder[0].outputs * BYTES_PER_VALUE
         self._network = openvino.CompiledTransformer(style.weights, exactly, style.plan)
 
-    def start(self, photo: Image.Image) -> PendingPicture | None:
-        painted = self._paint(np.asarray(photo))
+    def start(self, photo: Picture) -> Pending | None:
+        painted = self._paint(np.asarray(photo), exactly=not isinstance(photo, Image.Image))
         if painted is None:
             return None
-        picture = Image.fromarray(painted)
+        picture = from_array(painted)
         return lambda: picture
 
     def paint_tensors(self, photos: Tensor) -> Tensor | None:
@@ -130,13 +132,13 @@ class OpenVinoEngine:
     def free_memory(self) -> None:
         pass  # what is kept is small beside a picture that does not fit
 
-    def _paint(self, photo: Array) -> Array | None:
+    def _paint(self, photo: Array, exactly: bool = False) -> Array | None:
         height, width, _ = photo.shape
         # Beyond its memory, the system would kill the process.
         if width * height * self._bytes_per_pixel > available_memory():
             return None
         try:
-            return self._network(photo)
+            return self._network(photo, exactly)
         except Exception as error:  # the process may have limits of its own
             if short_of_memory(error):
                 return None
@@ -165,7 +167,7 @@ class BandsEngine:
     scratch: Path | None
     progress: Callable[[float, float], object] | None
 
-    def start(self, photo: Image.Image) -> PendingPicture:
+    def start(self, photo: Kind) -> Callable[[], Kind]:
         """Paint a picture and return a function that returns it.
 
         Raises:
@@ -177,28 +179,29 @@ class BandsEngine:
             if not short_of_memory(error):
                 raise
             raise UserError(
-                f"a picture of {photo.width} x {photo.height} px needs more memory than there is, "
-                "even in bands: make it smaller with --size, or allow more"
+                f"a picture of {_written(size_of(photo))} needs more memory than there is, even in "
+                "bands: make it smaller with --size, or allow more"
             ) from error
         return lambda: painted
 
-    def _paint(self, photo: Image.Image) -> Image.Image:
+    def _paint(self, photo: Kind) -> Kind:
         import torch
 
         from fast_style.stylizing.bands import layer_bytes, stylize_in_bands
 
         network = self.style.network().to(self.device)
-        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        exactly = self.exactly or not isinstance(photo, Image.Image)
+        bf16 = self.precision == "bfloat16" and not exactly
         # Few processors multiply bf16, but all can store it.
-        kept_in = torch.float32 if self.exactly else torch.bfloat16
+        kept_in = torch.float32 if exactly else torch.bfloat16
         if self.device == "cpu":
-            self._check_memory(photo, 2 * layer_bytes(network, *photo.size, kept_in))
+            self._check_memory(photo, 2 * layer_bytes(network, *size_of(photo), kept_in))
         try:
             return stylize_in_bands(
                 network,
                 photo,
                 torch.device(self.device),
-                dtype,
+                torch.bfloat16 if bf16 else torch.float32,
                 kept_in,
                 self.band_rows,
                 self.scratch,
@@ -206,16 +209,22 @@ class BandsEngine:
             )
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"a picture of {photo.width} x {photo.height} px does not fit into the memory of "
+                f"a picture of {_written(size_of(photo))} does not fit into the memory of "
                 f"{self.device}, even in bands: make it smaller with --size, or use --device cpu"
             ) from error
 
-    def _check_memory(self, photo: Image.Image, layers: int) -> None:
-        kept = BYTES_PER_PIXEL * photo.width * photo.height if self.scratch else layers
+    def _check_memory(self, photo: Picture, layers: int) -> None:
+        width, height = size_of(photo)
+        pixel = BYTES_PER_PIXEL if isinstance(photo, Image.Image) else BYTES_PER_FLOAT_PIXEL
+        kept = pixel * width * height if self.scratch else layers
         needed, free = BYTES_IN_BANDS + kept, available_memory()
         if needed > free:
             raise UserError(
-                f"a picture of {photo.width} x {photo.height} px needs about {needed / 1e9:.1f} GB "
-                f"of memory, even in bands, and {free / 1e9:.1f} GB are free: make it smaller with "
-                f"--size, or let --scratch name a folder with room for {layers / 1e9:.0f} GB"
+                f"a picture of {width} x {height} px needs about {needed / 1e9:.1f} GB of memory, "
+                f"even in bands, and {free / 1e9:.1f} GB are free: make it smaller with --size, or "
+                f"let --scratch name a folder with room for {layers / 1e9:.0f} GB"
             )
+
+
+def _written(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} px"

@@ -12,19 +12,18 @@ from functools import cache, partial
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
-from PIL import Image
-
 from fast_style.devices import short_of_memory
 from fast_style.errors import UserError
 from fast_style.images import (
     Beside,
-    PendingPicture,
     Saving,
     WholePhoto,
+    holds_16_bits,
     holds_alpha,
     open_photo,
     save_picture,
 )
+from fast_style.stylizing.engines import Pending
 from fast_style.stylizing.planning import Job
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ Result = TypeVar("Result")
 
 
 def stylize_files(
-    begin: Callable[[Image.Image], PendingPicture],
+    begin: Callable[..., Pending],
     jobs: Sequence[Job],
     size: int | None,
     at_once: int = 1,
@@ -48,7 +47,7 @@ def stylize_files(
     An interruption waits up to `LAST_WRITES_S` for what is being written.
 
     Args:
-        begin: starts to stylize a picture, as `Stylizer.begin` does.
+        begin: starts to stylize a picture of mode "RGB" or of floats, as `Stylizer.begin` does.
         jobs: jobs from `plan_files`.
         size: longer side in pixels to which each photo is scaled first; None to leave it.
         at_once: number of files to read, and to write, at once.
@@ -62,7 +61,7 @@ def stylize_files(
     writing: deque[tuple[Job, Future[None]]] = deque()
     timed = partial(_timed, {} if seconds is None else seconds)
     try:
-        photos = (readers.submit(timed(job, _read), job, size) for job in jobs)
+        photos = (readers.submit(timed(job, _read), job, size, saving.depth) for job in jobs)
         reading = deque(islice(photos, at_once))
         for job in jobs:
             photo = reading.popleft()
@@ -99,19 +98,26 @@ def _timed(
 class _Begun:
     """A picture that is being stylized, and what its file will hold beside its colours."""
 
-    painted: PendingPicture
+    painted: Pending
     beside: Beside
 
 
-def _read(job: Job, size: int | None) -> WholePhoto:
-    photo = open_photo(job.source, note=log.warning)
+def _read(job: Job, size: int | None, depth: int | None) -> WholePhoto:
+    deep = holds_16_bits(job.target)
+    if depth == 16 and not deep:
+        raise UserError(
+            f"{job.target} cannot have 16 bits a channel, only PNG and TIFF can: add --format png"
+        )
+    photo = open_photo(job.source, note=log.warning, deep=deep and depth != 8)
+    if depth == 16:
+        photo = photo.in_floats()
     if not holds_alpha(job.target):
         photo = photo.on_white()
     return (photo if size is None else photo.resized(size)).filled()
 
 
 def _begin(
-    begin: Callable[[Image.Image], PendingPicture],
+    begin: Callable[..., Pending],
     job: Job,
     photo: Future[WholePhoto],
     saving: Saving,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.stylizing.colour import Preserve, preserve_color, preserve_color_of_arrays
+from fast_style.images.floats import Box, FloatPicture, Kind, size_of, values_in
+from fast_style.stylizing.colour import Preserve, preserve_color
 from fast_style.stylizing.masks import Mask
-from fast_style.stylizing.strokes import Stroke, shrink_array
+from fast_style.stylizing.strips import made_in_strips
+from fast_style.stylizing.strokes import Stroke, shrink
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,39 +41,51 @@ class Finishing:
         """Whether the painted picture stays as it is."""
         return self == Finishing()
 
-    def picture(self, photo: Image.Image, painted: Image.Image) -> Image.Image:
-        """Finish a picture of mode "RGB"; the photo has the same size."""
+    def picture(self, photo: Kind, painted: Kind) -> Kind:
+        """Finish a picture of mode "RGB" or of floats; the photo has the same size."""
         if self.preserve is not None:
             painted = preserve_color(photo, painted, self.preserve)
+        if isinstance(photo, Image.Image):
+            return self._laid_over(photo, painted)
+        return self._laid_over_floats(photo, painted)
+
+    def _laid_over(self, photo: Image.Image, painted: Image.Image) -> Image.Image:
         if self.strength != 1:
             painted = Image.blend(photo, painted, self.strength)
         if self.mask is not None:
             painted = Image.composite(painted, photo, self.mask.fitted(photo.size))
         return painted
 
+    def _laid_over_floats(self, photo: FloatPicture, painted: FloatPicture) -> FloatPicture:
+        if self.strength == 1 and self.mask is None:
+            return painted
+        mask = None if self.mask is None else self.mask.fitted_floats(size_of(photo))
+
+        def strip(box: Box) -> FloatPicture:
+            below, paint = values_in(photo, box), values_in(painted, box)
+            opacity = (
+                self.strength if mask is None else self.strength * values_in(mask, box)[..., None]
+            )
+            return (below + (paint - below) * opacity).clip(0, 1)  # sums are rounded
+
+        return made_in_strips(photo, strip)
+
     def tensors(self, photos: Tensor, painted: Tensor) -> Tensor:
         """Finish tensors ``(N, 3, H, W)`` in [0, 1]; both have the same dtype and device."""
         if self.preserve is not None:
-            painted = _recolored(photos, painted, self.preserve)
+            painted = _on_arrays(partial(preserve_color, how=self.preserve), photos, painted)
         if self.strength != 1:
             painted = photos.lerp(painted, self.strength)
         if self.mask is not None:
             height, width = photos.shape[-2:]
-            opacity = np.asarray(self.mask.fitted((width, height))) / np.float32(255)
+            opacity = self.mask.fitted_floats((width, height))
             painted = photos.lerp(painted, photos.new_tensor(opacity))
         return painted
 
 
-def _recolored(photos: Tensor, painted: Tensor, preserve: Preserve) -> Tensor:
-    def recolor(photo: Array, paint: Array) -> Array:
-        return preserve_color_of_arrays(photo, paint, preserve)
-
-    return _on_arrays(recolor, photos, painted)
-
-
 def shrink_tensors(photos: Tensor, stroke: Stroke) -> Tensor:
     """`shrink` for tensors ``(N, 3, H, W)`` in [0, 1], which keep dtype and device."""
-    return photos if stroke == 1 else _on_arrays(partial(shrink_array, stroke=stroke), photos)
+    return photos if stroke == 1 else _on_arrays(partial(shrink, stroke=stroke), photos)
 
 
 def _on_arrays(function: Callable[..., Array], *batches: Tensor) -> Tensor:

@@ -1,21 +1,27 @@
-"""A network on a GPU in one pass, from 8-bit levels to 8-bit levels."""
+"""A network on a GPU in one pass, from levels to levels or from floats to floats."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from fast_style.devices import computes_in_bf16, usable_cores
-from fast_style.images import PendingPicture, start_download
+from fast_style.images import start_download
+from fast_style.images.floats import Picture, size_of
 from fast_style.images.grain import tensor_grain, tiles_on
 from fast_style.networks import MARGIN
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizing.engines import Pending
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +37,7 @@ MAX_PIXELS_IN_GRAPH = 2**23
 class OnePass:
     """A network on a device, with the grain, and with kernels that do not change computed ahead.
 
-    Neither method waits for the device, so that both can be recorded as CUDA graphs.
+    No method waits for the device, so that all can be recorded as CUDA graphs.
 
     Args:
         network: a network that is not adjustable. It moves to the device for good.
@@ -54,6 +60,11 @@ class OnePass:
         rows = stylized.to(torch.uint8, memory_format=torch.channels_last)
         return rows[0].permute(1, 2, 0)
 
+    def floats(self, photo: Tensor) -> Tensor:
+        """Stylize a float32 photo ``(H, W, 3)`` in [0, 1] into the same shape and dtype."""
+        stylized = self.photos(photo.permute(2, 0, 1).unsqueeze(0)).float()
+        return stylized[0].permute(1, 2, 0).contiguous()
+
     def photos(self, photos: Tensor) -> Tensor:
         """Stylize float photos ``(N, 3, H, W)`` in [0, 1] into the same shape, in ``dtype``."""
         return self._paint(photos.float() * 255)
@@ -73,10 +84,18 @@ class TorchEngine:
         one_pass: the network on its device.
         graphs: records and replays CUDA graphs for sizes that come again; None to launch every
             kernel each time.
+        exact: returns the network on its device in float32, for pictures of floats; it is called
+            once. None if ``one_pass`` is that.
     """
 
-    def __init__(self, one_pass: OnePass, graphs: GraphCache | None) -> None:
+    def __init__(
+        self,
+        one_pass: OnePass,
+        graphs: GraphCache | None,
+        exact: Callable[[], OnePass] | None = None,
+    ) -> None:
         self.one_pass = one_pass
+        self._exact = cache(exact or (lambda: one_pass))
         self.graphs = graphs
         self.precision = str(one_pass.dtype).removeprefix("torch.")
         # A core reads and writes files more slowly than a GPU paints.
@@ -93,14 +112,18 @@ class TorchEngine:
             exactly: compute in float32, even where the device multiplies bf16.
         """
         bf16 = not exactly and computes_in_bf16(device)
+        exact = partial(OnePass, deepcopy(network), device, torch.float32) if bf16 else None
         one_pass = OnePass(network, device, torch.bfloat16 if bf16 else torch.float32)
-        return cls(one_pass, GraphCache(CudaRecorder(device)) if device.type == "cuda" else None)
+        graphs = GraphCache(CudaRecorder(device)) if device.type == "cuda" else None
+        return cls(one_pass, graphs, exact)
 
-    def start(self, photo: Image.Image) -> PendingPicture | None:
-        if not self._countable(1, *photo.size):
+    def start(self, photo: Picture) -> Pending | None:
+        if not self._countable(1, *size_of(photo)):
             return None
-        levels = self._run(self.one_pass.levels, _to_levels(photo, self._pinned))
-        return None if levels is None else start_download(levels)
+        of_levels = isinstance(photo, Image.Image)
+        paint = self.one_pass.levels if of_levels else self._exact().floats
+        painted = self._run(paint, _to_tensor(np.asarray(photo), self._pinned))
+        return None if painted is None else start_download(painted)
 
     def paint_tensors(self, photos: Tensor) -> Tensor | None:
         height, width = photos.shape[-2:]
@@ -137,12 +160,13 @@ class TorchEngine:
                 return None
 
 
-def _to_levels(photo: Image.Image, pinned: bool) -> Tensor:
-    """Return ``(H, W, 3)`` uint8 on the CPU.
+def _to_tensor(photo: NDArray[Any], pinned: bool) -> Tensor:
+    """Return ``(H, W, 3)`` on the CPU.
 
     Nobody waits for a copy from pinned memory to CUDA. PyTorch keeps such memory for the next
     picture, since it takes long to allocate.
     """
-    levels = torch.empty((photo.height, photo.width, 3), dtype=torch.uint8, pin_memory=pinned)
-    levels.numpy()[:] = np.asarray(photo)
-    return levels
+    dtype = torch.uint8 if photo.dtype == np.uint8 else torch.float32
+    values = torch.empty(photo.shape, dtype=dtype, pin_memory=pinned)
+    values.numpy()[:] = photo
+    return values

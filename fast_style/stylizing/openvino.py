@@ -71,18 +71,20 @@ class CompiledTransformer:
         self._compiled: dict[_Key, openvino.CompiledModel] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, photo: Array) -> Array:
+    def __call__(self, photo: Array, exactly: bool = False) -> Array:
         """Stylize one photo with its `grain`.
 
         Args:
             photo: ``(H, W, 3)``, uint8 or float32 in [0, 1].
+            exactly: compute this photo in float32.
 
         Returns:
             The stylized photo, of the same shape and dtype.
         """
         with self._lock:
-            painted, tails = self._run(photo, self.exactly)
-            if not self.exactly and tails > HEAVIEST_TAILS:
+            exactly = exactly or self.exactly
+            painted, tails = self._run(photo, exactly)
+            if not exactly and tails > HEAVIEST_TAILS:
                 painted, _ = self._run(photo, exactly=True)
             return painted
 

@@ -9,7 +9,6 @@ the photo's.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +17,17 @@ from PIL import Image
 
 from fast_style.devices import usable_cores
 from fast_style.errors import UserError
+from fast_style.images.floats import (
+    Box,
+    FloatPicture,
+    Kind,
+    resize_floats,
+    size_of,
+    to_floats,
+    values_in,
+)
 from fast_style.networks import MIN_SIDE
-from fast_style.stylizing.strips import Box, strips
+from fast_style.stylizing.strips import made_in_strips
 
 Array = NDArray[Any]
 Stroke = float | Literal["auto"]
@@ -74,17 +82,21 @@ def small_size(size: tuple[int, int], stroke: Stroke) -> tuple[int, int]:
     return width, height
 
 
-def shrink(photo: Image.Image, stroke: Stroke) -> Image.Image:
-    """Return the photo at `small_size`, or the photo itself if that is its size."""
-    size = small_size(photo.size, stroke)
-    return photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
+def shrink(photo: Kind, stroke: Stroke) -> Kind:
+    """Return the photo, of mode "RGB" or of floats, at `small_size`; itself if that is its size."""
+    size = small_size(size_of(photo), stroke)
+    if size == size_of(photo):
+        return photo
+    if isinstance(photo, Image.Image):
+        return photo.resize(size, Image.Resampling.LANCZOS)
+    return resize_floats(photo, size)
 
 
-def bring_up(photo: Image.Image, small: Image.Image, painted: Image.Image) -> Image.Image:
+def bring_up(photo: Kind, small: Kind, painted: Kind) -> Kind:
     """Enlarge a small painted picture to the photo's size, along the photo's edges.
 
     Args:
-        photo: a picture of mode "RGB".
+        photo: a picture of mode "RGB" or of floats.
         small: the photo, smaller.
         painted: the stylized version of ``small``, of the same size.
 
@@ -97,41 +109,23 @@ def bring_up(photo: Image.Image, small: Image.Image, painted: Image.Image) -> Im
     >>> result.getpixel((29, 30)), result.getpixel((30, 30))
     ((0, 0, 255), (255, 255, 0))
     """
-    if small.size == photo.size:
+    (width, height), (small_width, small_height) = size_of(photo), size_of(small)
+    if (width, height) == (small_width, small_height):
         return painted
-    columns = neighbours(0, photo.width, photo.width, small.width)
+    columns = neighbours(0, width, width, small_width)
 
-    def brought_up(box: Box) -> Image.Image:
-        _, top, _, bottom = box
-        rows = neighbours(top, bottom, photo.height, small.height)
+    def strip(box: Box) -> FloatPicture:
+        rows = neighbours(box[1], box[3], height, small_height)
         first, last = rows.span
-        near = (0, first, small.width, last)
+        near = (0, first, small_width, last)
         guide, low, paint = (
-            np.asarray(part) / np.float32(255)
-            for part in (photo.crop(box), small.crop(near), painted.crop(near))
+            to_floats(values_in(picture, part))
+            for picture, part in ((photo, box), (small, near), (painted, near))
         )
-        strip = _bilateral(guide, low, paint, rows.from_first(first), columns)
-        return Image.fromarray(np.rint(strip * 255).astype(np.uint8))
+        return _bilateral(guide, low, paint, rows.from_first(first), columns)
 
-    result = Image.new("RGB", photo.size)
-    boxes = list(strips(photo.size, PIXELS_AT_ONCE))
-    with ThreadPoolExecutor(usable_cores()) as pool:  # numpy lets other threads work
-        for box, strip in zip(boxes, pool.map(brought_up, boxes), strict=True):
-            result.paste(strip, box)
-    return result
-
-
-def shrink_array(photo: Array, stroke: Stroke) -> Array:
-    """`shrink` for a float array ``(H, W, 3)``."""
-    height, width, _ = photo.shape
-    size = small_size((width, height), stroke)
-    if size == (width, height):
-        return photo
-    channels = [
-        np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS))
-        for channel in np.moveaxis(photo.astype(np.float32), -1, 0)
-    ]
-    return np.stack(channels, axis=-1).clip(0, 1)
+    # numpy lets other threads work
+    return made_in_strips(photo, strip, PIXELS_AT_ONCE, threads=usable_cores())
 
 
 class Neighbours:

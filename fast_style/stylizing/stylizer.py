@@ -12,15 +12,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.devices import find_device, gpu_is_idle, is_cpu
 from fast_style.errors import UserError
 from fast_style.extras import installed, missing_extra, need
-from fast_style.images import PendingPicture, upright_rgb
+from fast_style.images import PendingFloats, PendingPicture, upright_rgb
+from fast_style.images.floats import FloatPicture, Kind, Picture, size_of
 from fast_style.networks import MIN_SIDE
 from fast_style.stylizing.blending import Style, read_blend
 from fast_style.stylizing.colour import PRESERVE, Preserve
@@ -148,28 +150,40 @@ class Stylizer:
     @overload
     def __call__(self, picture: Image.Image) -> Image.Image: ...
     @overload
+    def __call__(self, picture: NDArray[Any]) -> FloatPicture: ...
+    @overload
     def __call__(self, picture: Tensor) -> Tensor: ...
 
-    def __call__(self, picture: Image.Image | Tensor) -> Image.Image | Tensor:
-        """Stylize a picture of any mode, or float tensors ``(N, 3, H, W)`` in [0, 1].
+    def __call__(self, picture: Image.Image | NDArray[Any] | Tensor) -> Picture | Tensor:
+        """Stylize a picture of any mode, a float array, or float tensors.
+
+        Args:
+            picture: a picture of PIL's, an array ``(H, W, 3)`` of sRGB colours in [0, 1], or
+                tensors ``(N, 3, H, W)`` of the same. An array is computed in float32 throughout.
 
         Returns:
-            A picture of mode "RGB" and of the upright picture's size, or tensors of the same shape
-            and dtype, on the same device.
+            A picture of mode "RGB" and of the upright picture's size; or a float32 array of the
+            same shape; or tensors of the same shape and dtype, on the same device.
 
         Raises:
             UserError: if a side is shorter than `MIN_SIDE`, or memory is short: for a picture even
                 in bands, for tensors in one pass.
             TypeError: for anything else, such as a path.
-            ValueError: for tensors of another shape, of integers, or with values outside [0, 1].
+            ValueError: for arrays or tensors of another shape, of integers, or with values outside
+                [0, 1].
         """
-        if isinstance(picture, Image.Image):
+        if isinstance(picture, (Image.Image, np.ndarray)):
             return self.begin(picture)()
         _check_tensors(picture)
         return self._stylize_tensors(picture)
 
-    def begin(self, picture: Image.Image) -> PendingPicture:
-        """Start to stylize a picture without waiting for a GPU.
+    @overload
+    def begin(self, picture: Image.Image) -> PendingPicture: ...
+    @overload
+    def begin(self, picture: NDArray[Any]) -> PendingFloats: ...
+
+    def begin(self, picture: Image.Image | NDArray[Any]) -> Any:
+        """Start to stylize a picture or a float array without waiting for a GPU.
 
         The GPU can go on with the next picture while this one is copied and written.
 
@@ -178,33 +192,36 @@ class Stylizer:
 
         Raises:
             UserError: as when called.
-            TypeError: if it is not a picture.
+            TypeError, ValueError: as when called.
         """
-        if not isinstance(picture, Image.Image):
-            raise TypeError(f"expected a picture of PIL's, got {_described(picture)}")
-        photo = upright_rgb(picture)
-        check_side(*photo.size)
+        if isinstance(picture, Image.Image):
+            return self._begin(upright_rgb(picture))
+        if not isinstance(picture, np.ndarray):
+            raise TypeError(f"expected a picture of PIL's or an array, got {_described(picture)}")
+        return self._begin(_checked_array(picture))
+
+    def _begin(self, photo: Kind) -> Callable[[], Kind]:
+        check_side(*size_of(photo))
         small = shrink(photo, self._stroke)
         painted = self._start(small)
         if self._finishing.is_none and small is photo:
             return painted
         return lambda: self._finishing.picture(photo, self._brought_up(photo, small, painted()))
 
-    def _brought_up(
-        self, photo: Image.Image, small: Image.Image, painted: Image.Image
-    ) -> Image.Image:
+    def _brought_up(self, photo: Kind, small: Kind, painted: Kind) -> Kind:
         if self.device == "cpu" or small is photo:
             return bring_up(photo, small, painted)
         from fast_style.stylizing.torch_strokes import bring_up_on
 
         return bring_up_on(self.device, photo, small, painted)
 
-    def _start(self, photo: Image.Image) -> PendingPicture:
+    def _start(self, photo: Kind) -> Callable[[], Any]:
         if not self._always_in_bands:
             painted = self._one_pass.start(photo)
             if painted is not None:
                 return painted
-            size = f"{photo.width} x {photo.height} px"
+            width, height = size_of(photo)
+            size = f"{width} x {height} px"
             if not installed("torch"):
                 bands = missing_extra("train", "bands of rows, which take less memory,")
                 raise UserError(
@@ -238,23 +255,37 @@ def _tell_that_gpu_is_idle() -> None:
     )
 
 
+def _checked_array(given: NDArray[Any]) -> FloatPicture:
+    """Return a float array as float32, clipped to [0, 1]."""
+    if given.ndim != 3 or given.shape[2] != 3 or given.dtype.kind != "f":
+        raise ValueError(f"expected a float array (H, W, 3), got {given.dtype} {given.shape}")
+    if given.size:
+        _check_range(given.min(), given.max())
+    return np.ascontiguousarray(given.clip(0, 1), np.float32)
+
+
 def _check_tensors(given: Tensor) -> None:
     torch = sys.modules.get("torch")  # without it, nothing is a tensor
     if torch is None or not isinstance(given, torch.Tensor):
-        raise TypeError(f"expected a picture of PIL's or a tensor, got {_described(given)}")
+        raise TypeError(
+            f"expected a picture of PIL's, an array or a tensor, got {_described(given)}"
+        )
     if given.ndim != 4 or given.shape[1] != 3 or not given.is_floating_point():
         raise ValueError(
             f"expected a float tensor (N, 3, H, W), got {given.dtype} {tuple(given.shape)}"
         )
     if given.numel():
-        least, most = (value.item() for value in given.detach().aminmax())
-        if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):  # NaN fails, too
-            raise ValueError(
-                f"expected values in [0, 1], got {least:g} to {most:g}: divide levels of 8 bits by "
-                "255, and clamp what was enlarged"
-            )
+        _check_range(*(value.item() for value in given.detach().aminmax()))
     height, width = given.shape[-2:]
     check_side(width, height)
+
+
+def _check_range(least: float, most: float) -> None:
+    if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):  # NaN fails, too
+        raise ValueError(
+            f"expected values in [0, 1], got {least:g} to {most:g}: divide levels of 8 bits by "
+            "255, and clamp what was enlarged"
+        )
 
 
 def _described(given: object) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fast_style.images.floats import Box, Kind, size_of, values_in
 from fast_style.stylizing.strips import strips
 from fast_style.stylizing.strokes import LEAST_WEIGHT, RANGE, Neighbours, neighbours
 
@@ -14,17 +18,27 @@ from fast_style.stylizing.strokes import LEAST_WEIGHT, RANGE, Neighbours, neighb
 PIXELS_AT_ONCE = 2**22
 
 
-def bring_up_on(
-    device: str, photo: Image.Image, small: Image.Image, painted: Image.Image
-) -> Image.Image:
+def bring_up_on(device: str, photo: Kind, small: Kind, painted: Kind) -> Kind:
     """`bring_up` on a device of PyTorch's."""
-    smaller, paint = (_from_picture(each, device) for each in (small, painted))
-    result = Image.new("RGB", photo.size)
-    for box in strips(photo.size, PIXELS_AT_ONCE):
-        strip = _strip(_from_picture(photo.crop(box), device), smaller, paint, box[1], photo.height)
-        levels = strip.mul_(255).round_().to(torch.uint8)[0].permute(1, 2, 0)
-        result.paste(Image.fromarray(levels.cpu().numpy()), box)
-    return result
+    near = (0, 0, *size_of(small))
+    smaller, paint = (_on_device(values_in(each, near), device) for each in (small, painted))
+    width, height = size_of(photo)
+
+    def strip(box: Box) -> Tensor:
+        rows = _on_device(values_in(photo, box), device)
+        return _strip(rows, smaller, paint, box[1], height)[0].permute(1, 2, 0)
+
+    boxes = strips((width, height), PIXELS_AT_ONCE)
+    if isinstance(photo, Image.Image):
+        result = Image.new("RGB", photo.size)
+        for box in boxes:  # rounded before they are copied, which is a quarter of the bytes
+            levels = strip(box).mul_(255).round_().to(torch.uint8)
+            result.paste(Image.fromarray(levels.cpu().numpy()), box)
+        return result
+    values = np.empty_like(photo)
+    for box in boxes:
+        values[box[1] : box[3]] = strip(box).cpu().numpy()
+    return values
 
 
 @torch.no_grad()
@@ -41,9 +55,10 @@ def bring_up_tensors(photos: Tensor, small: Tensor, painted: Tensor) -> Tensor:
     return brought_up
 
 
-def _from_picture(picture: Image.Image, device: str) -> Tensor:
-    levels = torch.from_numpy(np.array(picture)).to(device)
-    return levels.permute(2, 0, 1).unsqueeze(0).float().div_(255)
+def _on_device(values: NDArray[Any], device: str) -> Tensor:
+    """Levels, or floats, as floats ``(1, 3, H, W)`` in [0, 1]."""
+    moved = torch.from_numpy(values.copy()).to(device).permute(2, 0, 1).unsqueeze(0)
+    return moved.float().div_(255) if moved.dtype == torch.uint8 else moved
 
 
 @torch.no_grad()
