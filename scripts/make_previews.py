@@ -25,7 +25,7 @@ def main() -> None:
         stylize = Stylizer(name)
         save_picture(row([stylize(photo) for photo in photos]), pictures() / f"{name}.jpg", 90)
     draw_styles(PHOTOS / "chelsea.jpg", pictures() / "styles.jpg", shipped_styles())
-    save_picture(wide_and_small(photos[1]), pictures() / "small.jpg", 90)
+    save_picture(wide_and_small(photos[1]), pictures() / "small.jpg", 80)
     some = ["starry-night", "stained-glass", "indigo-woodcut"]
     strengths = (0.25, 0.5, 0.75, 1.0)
     draw_styles(PHOTOS / "rocket.jpg", pictures() / "strengths.jpg", some, strengths, size=320)
