@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ from fast_style.bundled import CHECKPOINTS
 from fast_style.errors import UserError
 from fast_style.extras import need
 from fast_style.files import replace_file
+from fast_style.hub import fetch_style, is_on_hub
 from fast_style.images import is_picture
-from fast_style.networks import Plan, at_strength, plan_network
+from fast_style.networks import Plan, Upsampling, at_strength, plan_network
 
 if TYPE_CHECKING:
     from fast_style.networks.transformer import ImageTransformer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = "fast_style/1"
 CHECKSUM = "sha256"  # of the file without this key; the oldest files have none
 DTYPES = ("F16", "F32", "F64")
+UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
 
 # Limits for files, so that none makes us allocate absurd amounts of memory.
 MAX_CHANNELS = 4096
@@ -83,10 +85,10 @@ class StyleFile:
         """The style at one strength in [0, 1]: its network is not adjustable any more.
 
         Raises:
-            UserError: if the network was trained for full strength alone, and that is not asked
-                for.
+            UserError: if training could have made the network adjustable and did not, and another
+                strength than 1 is asked for.
         """
-        if strength != 1 and not self.config["adjustable"]:
+        if strength != 1 and not (self.config["adjustable"] or self.config.get("bare")):
             raise UserError(
                 f"style '{self.name}' was trained for full strength alone: leave --strength out, "
                 "or train it again with model.adjustable=true"
@@ -190,11 +192,14 @@ def find_style(style: str | Path) -> Path:
     """The file of a style.
 
     Args:
-        style: name of a shipped style, as ``wave`` or ``small/wave``, or a path.
+        style: name of a shipped style, as ``wave`` or ``small/wave``, a path, or an address on a
+            hub, which is fetched.
 
     Raises:
-        UserError: if there is no such style.
+        UserError: if there is no such style, or it cannot be fetched.
     """
+    if is_on_hub(style):
+        return fetch_style(str(style))
     path = Path(os.path.expanduser(style))
     shipped = CHECKPOINTS / f"{style}.safetensors"
     if path.is_file():
@@ -229,7 +234,7 @@ def load_style(style: str | Path) -> TrainedStyle:
     """Read a style with its network. Nothing in the file is executed.
 
     Args:
-        style: name of a shipped style, or a path.
+        style: as for `find_style`.
 
     Raises:
         UserError: as `read_style`, or if PyTorch is missing.
@@ -246,7 +251,7 @@ def read_style(style: str | Path) -> StyleFile:
     """Read a style without PyTorch. Nothing in the file is executed.
 
     Args:
-        style: name of a shipped style, or a path.
+        style: as for `find_style`.
 
     Raises:
         UserError: if the file is missing or not a checkpoint of this program, if its tensors are
@@ -307,6 +312,10 @@ def _network_config(given: Any, path: Path) -> dict[str, Any]:
         if given.get("bottleneck") is not None:  # most files lack it
             config["bottleneck"] = int(given["bottleneck"])
             channels.append(config["bottleneck"])
+        if given.get("bare"):
+            config["bare"] = True
+        if "upsampling" in given:
+            config["upsampling"] = UPSAMPLINGS[UPSAMPLINGS.index(given["upsampling"])]
         if len(widths) != 3 or not 0 <= blocks <= MAX_BLOCKS:
             raise ValueError(given)
         if not all(0 < number <= MAX_CHANNELS for number in channels):

@@ -17,9 +17,9 @@ from PIL import Image
 from fast_style.bundled import PHOTOS
 from fast_style.images import open_picture
 
-FRAMES, RATE = 48, 12
-WIDTH, HEIGHT = 288, 216
-QUALITY = 55
+FRAMES, RATE = 36, 10
+WIDTH, HEIGHT = 256, 192
+QUALITY = 45
 
 
 @click.command()
@@ -48,7 +48,7 @@ def main(target: Path, photo: str, style: str) -> None:
         duration=1000 // RATE,
         loop=0,
         quality=QUALITY,
-        method=6,
+        method=4,
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from starlette.testclient import TestClient
 
 from fast_style.app.limits import Limits
@@ -28,7 +29,7 @@ def serving(
         yield client
 
 
-def give(client: TestClient, photo: Path, name: str | None = None) -> dict[str, Any]:
+def give(client: TestClient | httpx.Client, photo: Path, name: str | None = None) -> dict[str, Any]:
     """Give a photo to the server; return what it says of it."""
     with photo.open("rb") as file:
         answer = client.post("/api/photos", files={"file": (name or photo.name, file)})
@@ -46,7 +47,7 @@ def refusal(answer: Any, status: int, *words: str) -> str:
     return sentence
 
 
-def painted(client: TestClient, photo: str, **options: Any) -> Any:
+def painted(client: TestClient | httpx.Client, photo: str, **options: Any) -> Any:
     """Paint a photo at full size; return the answer that holds the file."""
     begun = client.post(f"/api/photos/{photo}/paintings", json=options)
     assert begun.status_code == 202, begun.text

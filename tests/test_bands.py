@@ -17,6 +17,7 @@ from fast_style.checkpoint import TrainedStyle, load_style, save_style
 from fast_style.errors import UserError
 from fast_style.images import find_pictures, open_picture, resize_picture, to_tensor
 from fast_style.images.grain import with_grain
+from fast_style.networks import MARGIN, plan_network
 from fast_style.networks.layers import InstanceNorm
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
 from fast_style.stylizing.band_layers import BandNorm, convolution_in_bands
@@ -142,19 +143,23 @@ def test_statistics_far_from_zero(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("rows", [1, 7, 16, 1000])
 @pytest.mark.parametrize("size", [(16, 16), (31, 300)], ids=str)
-def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(size: tuple[int, int], rows: int) -> None:
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_photo_that_is_kept_on_a_gpu_has_the_same_bands(
+    size: tuple[int, int], rows: int, bare: bool
+) -> None:
     picture = noise(*size)
-    found = _levels_on(CPU, picture, rows)
+    plan = plan_network(bare=bare)
+    found = _levels_on(CPU, picture, rows, plan)
     assert found is not None
-    assert torch.equal(found, torch.cat(list(_levels(picture, rows, CPU)), dim=2))
+    assert torch.equal(found, torch.cat(list(_levels(picture, rows, CPU, plan)), dim=2))
 
 
 def test_channels_that_are_added_for_cuda_change_nothing(network: ImageTransformer) -> None:
     first = network.plan.encoder[0]
-    bands = list(_levels(noise(30, 40), 16, CPU))
+    bands = list(_levels(noise(30, 40), 16, CPU, network.plan))
 
     def convolved(inputs: int) -> Tensor:
-        given = (_as_input(band, torch.float64, inputs) for band in bands)
+        given = (_as_input(band, torch.float64, inputs, MARGIN) for band in bands)
         conv = convolution_in_bands(network, first, CPU, torch.float64, inputs)
         return torch.cat(list(conv(given)), dim=2)
 

@@ -1,12 +1,15 @@
 """`fast-style export` and the files that it writes."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from command_line import complaints, files, refused, run
+from PIL import Image
 
 from fast_style import Stylizer
 from fast_style.checkpoint import TrainedStyle, save_style
@@ -23,6 +26,28 @@ def adjustable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("style") / "adjustable.safetensors"
     save_style(TrainedStyle(network, "adjustable"), path)
     return path
+
+
+def documented(words: str) -> dict[str, Any]:
+    """Run the example of docs/export.md that holds these words, and return its variables."""
+    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text()
+    (example,) = (
+        block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if words in block
+    )
+    variables: dict[str, Any] = {}
+    exec(example, variables)
+    return variables
+
+
+def test_the_documented_lines_paint_our_picture(
+    adjustable: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("export", adjustable, "--onnx", tmp_path / "wave.onnx")
+    monkeypatch.chdir(tmp_path)
+    documented("onnxruntime")
+    ours = Stylizer(adjustable, "cpu", "float32")(Image.open(photo))
+    difference = np.abs(np.asarray(Image.open("wave.png"), int) - np.asarray(ours, int))
+    assert difference.max() <= 1
 
 
 def test_an_onnx_file(style: Path, tmp_path: Path) -> None:
@@ -48,10 +73,15 @@ def test_several_styles_go_to_a_folder_in_several_precisions(
 
 
 @pytest.mark.slow
-def test_a_program_of_torch_export(adjustable: Path, tmp_path: Path) -> None:
+def test_a_program_of_torch_export(
+    adjustable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = run("export", adjustable, "--pt2", tmp_path / "it.pt2")
     assert result.exit_code == 0
-    program = torch.export.load(tmp_path / "it.pt2").module()
+    (tmp_path / "it.pt2").rename(tmp_path / "wave.pt2")
+    monkeypatch.chdir(tmp_path)
+    assert documented("torch.export.load")["picture"].shape == (1, 3, 301, 433)
+    program = torch.export.load("wave.pt2").module()
     generator = torch.Generator().manual_seed(0)
     for count, height, width, strength in [
         (1, 16, 16, 1.0),
@@ -80,7 +110,7 @@ def test_wrong_usage_is_refused(style: Path, tmp_path: Path) -> None:
     out = tmp_path / "it.onnx"
     usages: list[tuple[list[str | Path], str]] = [
         ([style], "--onnx"),
-        ([style, "--onnx", out, "--pt2", out], "either"),
+        ([style, "--onnx", out, "--pt2", out], "one of"),
         ([style, "--onnx", out, "--half", "--int8"], "--int8"),
         ([style, "--pt2", out, "--half"], "--half"),
     ]

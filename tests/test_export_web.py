@@ -17,8 +17,8 @@ import torch
 from command_line import files, refused, run
 from PIL import Image
 
-from fast_style.bundled import PHOTOS
-from fast_style.checkpoint import TrainedStyle, save_style
+from fast_style.bundled import CHECKPOINTS, PHOTOS
+from fast_style.checkpoint import TrainedStyle, read_style, save_style
 from fast_style.export.npm import NAME, VERSION
 from fast_style.export.web import small_of
 from fast_style.networks.transformer import ImageTransformer
@@ -273,3 +273,6 @@ def test_npm_without_a_network_gets_a_sentence(
 
 def test_a_small_network_takes_the_place_of_a_shipped_one() -> None:
     assert small_of("no-such-style") == "no-such-style"
+    for path in (CHECKPOINTS / "small").glob("*.safetensors"):
+        small, full = (read_style(style).plan for style in (small_of(path.stem), path.stem))
+        assert small.to_rgb.inputs < full.to_rgb.inputs

@@ -31,3 +31,6 @@ def test_it_runs_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert last["total"] < first["total"]
     assert names["before"].size == names["after"].size == names["photo"].size
     assert names["before"].tobytes() != names["after"].tobytes()
+    page = names["page"].read_text(encoding="utf-8")
+    assert "half-a-minute" in page
+    assert (names["page"].parent / "pictures" / "half-a-minute" / "chelsea.jpg").is_file()

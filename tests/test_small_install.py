@@ -90,11 +90,11 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 """
     noise(1400, 1000).save(tmp_path / "large.png")  # 630 MB in one pass
     command = ["stylize", str(tmp_path / "large.png"), "--style", "wave", "-o"]
-    done = small(*command, str(tmp_path / "refused.png"), before=limited)
+    done = small(*command, str(tmp_path / "refused.png"), "--stroke", "1", before=limited)
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
     assert "1400 x 1000 px" in sentence
-    assert "--stroke 2" in sentence
+    assert "a larger --stroke" in sentence
     assert 'the extra "train"' in sentence
     painted = tmp_path / "painted.png"
     assert small(*command, str(painted), "--stroke", "2", before=limited).returncode == 0

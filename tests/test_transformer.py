@@ -113,7 +113,7 @@ def test_upsampled_conv_is_nearest_upsampling_reflection_and_convolution(
     inputs: int, outputs: int, height: int, width: int
 ) -> None:
     torch.manual_seed(0)
-    layer = Layer("conv", inputs, outputs, kernel=3, upsample=True)
+    layer = Layer("conv", inputs, outputs, kernel=3, upsample="nearest")
     conv = UpsampledConv(layer).double()
     x = torch.randn(2, inputs, height, width, dtype=torch.float64, requires_grad=True)
     weight = conv.weight.detach().clone().requires_grad_()

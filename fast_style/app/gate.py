@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse
@@ -87,7 +86,7 @@ class Gate:
         if self.hosts and host not in self.hosts:
             return f"this server is not called '{host}': open the address that it printed"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host:
+        if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
             return "another site asked for this: open the address that the server printed"
         # A link on another site may lead to the page, but no other site may embed what is here.
         opens_page = method == "GET" and path == "/" and headers.get("sec-fetch-mode") == "navigate"

@@ -14,10 +14,10 @@ from typing import IO
 from PIL import Image, ImageOps
 
 from fast_style.app.limits import Limits
-from fast_style.app.refusal import BUSY, TOO_LARGE, TOO_MANY, UNKNOWN, WRONG, Refusal, called
+from fast_style.app.refusal import BUSY, TOO_LARGE, TOO_MANY, UNKNOWN, Refusal, called
 from fast_style.app.work import Task
 from fast_style.errors import UserError
-from fast_style.film import is_film, moves
+from fast_style.film import moves
 from fast_style.images import MAX_PIXELS, open_picture, picture_size, resize_picture
 from fast_style.shell import readable
 from fast_style.stylizing.stylizer import check_side
@@ -67,7 +67,7 @@ class Photo:
 
     def middle(self) -> Image.Image:
         """The photo in the size of previews, or smaller."""
-        return _opened(self.folder / "preview.png")
+        return _opened(self.folder / "preview.jpg")
 
     def cancel(self) -> None:
         """Drop what waits to be painted small."""
@@ -123,6 +123,7 @@ class PhotoShelf:
         Raises:
             Refusal: in the words of the command line, if it cannot be stylized.
         """
+        self.check_room(visitor)  # again: others were received meanwhile
         name, id = plain_name(name), secrets.token_urlsafe(16)
         folder = self.folder / id
         folder.mkdir(mode=0o700)
@@ -135,7 +136,7 @@ class PhotoShelf:
             middle = picture
             if max(picture.size) > PREVIEW_SIDE:
                 middle = resize_picture(picture, PREVIEW_SIDE)
-            middle.save(folder / "preview.png", compress_level=1)
+            middle.save(folder / "preview.jpg", quality=95, subsampling=0)
             size, bytes, now = picture.size, file.stat().st_size, time.monotonic()
             photo = Photo(id, visitor, name, folder, file, *size, bytes, now)
             with self._lock:
@@ -215,9 +216,10 @@ def decoded(file: Path, name: str, limits: Limits) -> Image.Image:
 
 
 def _check_paintable(file: Path, picture: Image.Image) -> None:
-    if moves(file) and not is_film(file):
-        raise Refusal(
-            WRONG, "animations are stylized on the command line alone: use fast-style stylize"
+    if moves(file):
+        raise UserError(
+            f"{file} is an animation or a film, which the page does not paint: use fast-style "
+            "stylize"
         )
     try:
         check_side(*picture.size)

@@ -182,6 +182,7 @@ class Trainings:
         Raises:
             Refusal: if something of it cannot be used.
         """
+        self.check_room(visitor)  # again: others were received meanwhile
         source, count = self.photo_folder(photos), self._steps(steps)
         painting, id = plain_name(painting), secrets.token_urlsafe(16)
         style = style_name(name) or style_name(PurePosixPath(painting).stem) or "style"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,18 +21,17 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fast_style.app.limits import Limits
 from fast_style.app.painter import Options, Painter
 from fast_style.app.photos import PhotoShelf
-from fast_style.app.refusal import BUSY, NOT_NOW, UNKNOWN, WRONG, Refusal
+from fast_style.app.refusal import BUSY, NOT_NOW, TOO_MANY, UNKNOWN, WRONG, Refusal
 from fast_style.app.styles import StyleShelf
 from fast_style.app.trainings import Trainings
 from fast_style.app.work import Task
 from fast_style.bundled import PAGE
 from fast_style.extras import missing_extra
-
-log = logging.getLogger(__name__)
 
 UPLOAD_TOO_SLOW, CLIENT_GONE = 408, 499
 LOOK_S = 0.25  # between two looks whether a client is still there
@@ -51,6 +50,7 @@ class State:
     painter: Painter
     trainings: Trainings | None
     decoding: CapacityLimiter
+    receiving: Counter[str] = field(default_factory=Counter)  # uploads by visitor
 
 
 def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits) -> FastAPI:
@@ -62,10 +62,15 @@ def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Li
         device: where to paint and train, as for `Stylizer`.
         limits: what visitors may ask for.
     """
-    app = FastAPI(lifespan=partial(_lifespan, styles, roots, device, limits), openapi_url=None)
+    app = FastAPI(
+        lifespan=partial(_lifespan, styles, roots, device, limits),
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_options)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _our_mistake)
     _add_page(app)
     _add_photos(app)
@@ -179,14 +184,21 @@ def _add_photos(app: FastAPI) -> None:
 @asynccontextmanager
 async def _received(request: Request) -> AsyncIterator[FormData]:
     """Receive a form. Its file is in memory or in an unnamed file; afterwards it is gone."""
-    seconds = _held(request).limits.upload_s
+    held, visitor = _held(request), _visitor(request)
+    if held.receiving[visitor] >= held.limits.photos:
+        raise Refusal(TOO_MANY, "you send as many files as you may: wait for them first")
+    held.receiving[visitor] += 1
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(held.limits.upload_s):
             form = await request.form(max_files=1, max_fields=8)
     except TimeoutError:
         raise Refusal(
-            UPLOAD_TOO_SLOW, f"the upload took more than {seconds:g} s: shrink the picture first"
+            UPLOAD_TOO_SLOW,
+            f"the upload took more than {held.limits.upload_s:g} s: shrink the picture first",
         ) from None
+    finally:
+        held.receiving[visitor] -= 1
+        held.receiving += Counter()  # leaves visitors out who send nothing
     try:
         yield form
     finally:
@@ -305,6 +317,9 @@ async def _wrong_options(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": f"{name} is wrong: {first['msg']}"}, WRONG)
 
 
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)  # nobody reads it
+
+
 async def _our_mistake(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s", type(error).__name__, exc_info=error)
     return JSONResponse({"error": "the server made a mistake: try again"}, 500)

@@ -10,6 +10,7 @@ import click
 
 from fast_style.cli.options import device_option, examples
 from fast_style.cli.output import warnings_shown
+from fast_style.errors import UserError
 
 
 @click.command(
@@ -43,7 +44,7 @@ from fast_style.cli.output import warnings_shown
 )
 @click.option(
     "--photos",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False),
     multiple=True,
     metavar="FOLDER",
     help="Folder of photos that trainings may use; may be repeated. By default they may use every "
@@ -64,6 +65,9 @@ def app(
 
     if not all(map(find_spec, ("fastapi", "python_multipart", "uvicorn"))):
         raise missing_extra("app", "pages in a browser")
+    for folder in photos:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder: let --photos name a folder of photos")
     from fast_style.app.serve import Settings, serve
 
     def ready(address: str) -> None:

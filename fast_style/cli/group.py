@@ -11,9 +11,12 @@ from fast_style.cli.camera import camera
 from fast_style.cli.demo import demo
 from fast_style.cli.evaluate import evaluate
 from fast_style.cli.export import export
+from fast_style.cli.gallery import gallery
+from fast_style.cli.import_ import import_
 from fast_style.cli.optimize import optimize
 from fast_style.cli.options import examples
 from fast_style.cli.output import WRONG_INPUT, complain
+from fast_style.cli.push import push
 from fast_style.cli.sheet import sheet
 from fast_style.cli.styles import styles
 from fast_style.cli.stylize import stylize
@@ -60,6 +63,8 @@ class _ProgramGroup(click.Group):
         "optimize photo.jpg painting.jpg          # one picture without a network, slowly",
         "evaluate starry-night wave               # losses and artifacts of two networks",
         "export wave --onnx wave.onnx             # a style for ONNX Runtime",
+        "push mine.safetensors anna/mine          # a style and its card to a hub",
+        "gallery -o page                          # a page of all shipped styles",
     ),
 )
 @click.version_option(package_name="fast-style")
@@ -67,5 +72,19 @@ def main() -> None:
     """Train a network for one painting, then stylize pictures with it in one pass."""
 
 
-for _command in (app, camera, demo, evaluate, export, optimize, sheet, styles, stylize, train):
+for _command in (
+    app,
+    camera,
+    demo,
+    evaluate,
+    export,
+    gallery,
+    import_,
+    optimize,
+    push,
+    sheet,
+    styles,
+    stylize,
+    train,
+):
     main.add_command(_command)

@@ -80,7 +80,8 @@ def stylize(
     from fast_style.stylizing.planning import plan_files
 
     out = place_for(pictures, out, shell)
-    painting.check()
+    with warnings_shown(not shell.quiet):
+        painting.check()
     film = replace(film, quality=saving.quality, size=painting.size)
     settings = painting.settings(str(saving), str(film))
     files = list(painting.files)

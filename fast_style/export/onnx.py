@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fast_style.checkpoint import StyleFile, read_style, shipped_styles
 from fast_style.extras import missing_extra
 from fast_style.images.grain import grain_tiles
-from fast_style.networks import MARGIN, MIN_SIDE, Layer, Plan
+from fast_style.networks import MIN_SIDE, Layer, Plan
 from fast_style.networks.plan import EPSILON
 
 if TYPE_CHECKING:
@@ -109,8 +109,9 @@ class _Graph:
     def add_network(self, plan: Plan) -> None:
         """Add all from ``photo`` and ``strength`` to ``picture``."""
         size = self.node("Shape", "photo", start=ROWS)
-        x = self.node("Sub", self.node("Mul", self._grained(size), self.scalar(2)), self.scalar(1))
-        x = self._pad(x, MARGIN, "reflect")
+        photo = self._grained(size) if plan.grain else "photo"
+        x = self.node("Sub", self.node("Mul", photo, self.scalar(2)), self.scalar(1))
+        x = self._pad(x, plan.margin, "reflect")
         scales = iter(self._scales(plan))
         for layer in plan.encoder:
             x = self._norm(self._convolution(x, layer), layer, scales)
@@ -121,7 +122,9 @@ class _Graph:
             x = self.node("Add", x, block_input)
         for layer in plan.decoder:
             x = self._norm(self._upsampled_convolution(x, layer), layer, scales)
-        painted = self.node("Sigmoid", self._to_rgb(x, plan.to_rgb, size))
+        rgb = self._to_rgb(x, plan, size)
+        clipped = plan.to_rgb.activation == "clip"
+        painted = self._clipped(rgb) if clipped else self.node("Sigmoid", rgb)
         change = self.node("Mul", self.node("Sub", painted, "photo"), "strength")
         self.node("Add", "photo", change, output="picture")
 
@@ -137,7 +140,7 @@ class _Graph:
         rest = self.node("Sub", both, self.node("Mul", carry, self.scalar(3)))
         levels = self.node("Sub", rest, self.scalar(1))
         grain = self.node("Mul", levels, self.scalar(1 / 255))
-        return self.node("Clip", self.node("Add", "photo", grain), self.scalar(0), self.scalar(1))
+        return self._clipped(self.node("Add", "photo", grain))
 
     def _repeated(self, tile: Array, size: str) -> str:
         sides = np.array(tile.shape)
@@ -149,9 +152,8 @@ class _Graph:
     # --- layers ---
 
     def _convolution(self, x: str, layer: Layer) -> str:
-        if layer.margin:
-            x = self._pad(x, layer.margin, "reflect")
         kernel = self._kernel(self.weights[f"{layer.name}.weight"])
+        x = self._pad(x, layer.margin, "reflect")
         return self.node("Conv", x, kernel, strides=[layer.stride] * 2)
 
     def _upsampled_convolution(self, x: str, layer: Layer) -> str:
@@ -160,6 +162,8 @@ class _Graph:
         Each pixel of a doubled picture sees only 2 x 2 pixels of the small one, so the doubled one
         never exists. Runtimes are faster at this than at transposed convolutions.
         """
+        if layer.upsample == "transposed":
+            return self._transposed_convolution(x, layer)
         # By place in the square, then by tap of the new kernel: which of the three taps it sums.
         taps = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
         kernel = np.einsum("aup,bvq,oipq->oabiuv", taps, taps, self.weights[f"{layer.name}.weight"])
@@ -168,16 +172,28 @@ class _Graph:
         # A square is the lower right pixel of one small pixel and the upper left of the next.
         return self._slice(self._to_space(x), (1, 1), self.constant([-1, -1]))
 
-    def _to_rgb(self, x: str, layer: Layer, size: str) -> str:
+    def _transposed_convolution(self, x: str, layer: Layer) -> str:
+        """The same for a transposed convolution of 3 x 3, beyond whose input zeros lie."""
+        # By place in the square, then by tap of the new kernel: which of the three taps it is.
+        taps = np.array([[[0, 1, 0], [0, 0, 0]], [[0, 0, 1], [1, 0, 0]]], np.float32)
+        kernel = np.einsum("aup,bvq,iopq->oabiuv", taps, taps, self.weights[f"{layer.name}.weight"])
+        squares = self._kernel(kernel.reshape(-1, layer.inputs, 2, 2))
+        return self._to_space(self.node("Conv", x, squares, pads=[0, 0, 1, 1]))
+
+    def _to_rgb(self, x: str, plan: Plan, size: str) -> str:
         """The last convolution without the photo's margin, in squares of 2 x 2 pixels.
 
         Processors compute 16 channels at a time, and three would leave most idle. The kernels have
         the 9 x 9 one in each of the four corners of 10 x 10. Where a side is odd, the last squares
         end outside the picture.
         """
-        begin = MARGIN - layer.margin
-        end = self.node("Add", size, self.constant([MARGIN + layer.margin + 1] * 2))
-        x = self._slice(x, (begin, begin), end)
+        layer = plan.to_rgb
+        if plan.margin:
+            begin = plan.margin - layer.margin
+            end = self.node("Add", size, self.constant([plan.margin + layer.margin + 1] * 2))
+            x = self._slice(x, (begin, begin), end)
+        else:
+            x = self._pad(x, layer.margin, "reflect")
         kernel = self.weights[f"{layer.name}.weight"]
         side = layer.kernel
         corners = np.zeros((layer.outputs, 2, 2, layer.inputs, side + 1, side + 1), np.float32)
@@ -253,7 +269,12 @@ class _Graph:
 
         return self.node("Cast", x, to=TensorProto.FLOAT)
 
+    def _clipped(self, x: str) -> str:
+        return self.node("Clip", x, self.scalar(0), self.scalar(1))
+
     def _pad(self, x: str, margin: int, mode: Literal["reflect", "edge"]) -> str:
+        if not margin:
+            return x
         return self.node("Pad", x, self.constant([0, 0, margin, margin] * 2), mode=mode)
 
     def _slice(self, x: str, begin: tuple[int, int], end: str, first_axis: int = ROWS) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from fast_style.checkpoint import StyleFile
 from fast_style.images.grain import grain_tiles
 from fast_style.networks import MIN_SIDE
 from fast_style.networks.layers import ToRGB
+from fast_style.networks.transformer import ImageTransformer
 
 
 def exported_program(style: StyleFile) -> ExportedProgram:
@@ -42,15 +45,16 @@ class _Painter(nn.Module):
 
     def __init__(self, style: StyleFile) -> None:
         super().__init__()
-        self.network = style.network().requires_grad_(False)
-        to_rgb = _IndexedToRGB(style.plan.to_rgb).requires_grad_(False)
-        to_rgb.load_state_dict(self.network.to_rgb.state_dict())
-        self.network.to_rgb = to_rgb
+        self.network = _IndexedTransformer(**style.config)
+        self.network.load_state_dict(style.network().state_dict())
+        self.network.requires_grad_(False)
         for number, tile in enumerate(grain_tiles()):
             self.register_buffer(f"tile{number}", torch.from_numpy(tile))
 
     def forward(self, photos: Tensor, strength: Tensor) -> Tensor:
-        grained = (photos + self._grain(photos) / 255).clamp(0, 1)
+        grained = photos
+        if self.network.plan.grain:
+            grained = (photos + self._grain(photos) / 255).clamp(0, 1)
         if not self.network.adjustable:
             return torch.lerp(photos, self.network(grained), strength)
         # The network blends with the photo that it is given. The grain goes out again.
@@ -58,25 +62,34 @@ class _Painter(nn.Module):
 
     def _grain(self, photos: Tensor) -> Tensor:
         height, width = photos.shape[-2:]
+        rows, columns = _places(height, photos)[:, None], _places(width, photos)
         first, second = (
-            tile[
-                _places(height, photos)[:, None] % tile.shape[0],
-                _places(width, photos) % tile.shape[1],
-            ]
-            for tile in (self.tile0, self.tile1)
+            tile[rows % tile.shape[0], columns % tile.shape[1]] for tile in (self.tile0, self.tile1)
         )
         return (first + second).remainder(3) - 1
 
 
-class _IndexedToRGB(ToRGB):
-    """Cuts the picture out by index. A slice's layout in memory depends on whether sides are odd,
-    and would bind the program to one kind."""
+class _IndexedTransformer(ImageTransformer):
+    """Cuts pictures out by index. A slice's layout in memory depends on whether sides are odd, and
+    would bind the program to one kind."""
 
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self.to_rgb = _IndexedToRGB(self.plan.to_rgb)
+
+    def _cropped(self, painted: Tensor, height: int, width: int) -> Tensor:
+        return _indexed(painted, height, width)
+
+
+class _IndexedToRGB(ToRGB):
     def forward(self, x: Tensor) -> Tensor:
         height, width = (side - 2 * self.margin for side in x.shape[-2:])
         even = F.pad(x, (0, width % 2, 0, height % 2))
-        squares = self.squares(even, *self.square_kernels())
-        return squares[..., _places(height, x)[:, None], _places(width, x)]
+        return _indexed(self.squares(even, *self.square_kernels()), height, width)
+
+
+def _indexed(x: Tensor, height: int, width: int) -> Tensor:
+    return x[..., _places(height, x)[:, None], _places(width, x)]
 
 
 def _places(count: int, x: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from fast_style.errors import UserError
 from fast_style.extras import missing_extra
 from fast_style.images.colour import (
     Encoding,
@@ -24,7 +23,6 @@ from fast_style.images.colour import (
     spread,
     srgb_profile,
 )
-from fast_style.images.exif import MOST_BYTES_OF_TIFF
 from fast_style.images.floats import FloatPicture, Picture, to_floats
 from fast_style.images.headers import (
     BITS,
@@ -180,11 +178,9 @@ def encode_deep(levels: Levels, file_format: str, options: dict[str, Any]) -> by
         options: what Pillow is told to write beside the pixels of a PNG.
 
     Raises:
-        UserError: if the picture is too large for a TIFF, or the extra is missing.
+        UserError: if the extra is missing.
         OSError: if libvips fails.
     """
-    if file_format == "TIFF" and levels.nbytes > MOST_BYTES_OF_TIFF:
-        raise UserError("a TIFF of 16 bits holds no picture that large: save it as .png")
     vips = _vips()
     try:
         image = vips.Image.new_from_array(levels).copy(interpretation="rgb16")

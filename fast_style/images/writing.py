@@ -19,8 +19,8 @@ from fast_style.errors import UserError
 from fast_style.files import replacing
 from fast_style.images.colour import convert_from_srgb, srgb_profile
 from fast_style.images.deep import DEEP_FORMATS, encode_deep, to_levels_of_16_bits
-from fast_style.images.exif import IMAGE_ID, OURS, Exif, append_to_tiff
-from fast_style.images.floats import Picture, size_of, to_image
+from fast_style.images.exif import IMAGE_ID, MOST_BYTES_OF_TIFF, OURS, Exif, append_to_tiff
+from fast_style.images.floats import FloatPicture, Picture, size_of, to_image
 from fast_style.images.headers import open_undecoded
 from fast_style.images.kinds import SUFFIXES, UNREADABLE_KIND_OF_SUFFIX, either
 from fast_style.images.metadata import Metadata
@@ -131,8 +131,7 @@ def save_picture(
             options |= _encoding(file_format, quality or QUALITY.get(file_format))
             _with_beside(picture, beside, file_format).save(file, format=file_format, **options)
         else:
-            levels = to_levels_of_16_bits(picture, beside.alpha, beside.profile)
-            file.write(encode_deep(levels, file_format, options))
+            file.write(_deep_file(picture, beside, file_format, options, path))
         if file_format == "TIFF":
             append_to_tiff(file, exif or Exif(), beside.metadata.xmp, profile)
 
@@ -164,6 +163,18 @@ def _with_beside(picture: Image.Image, beside: Beside, file_format: str) -> Imag
         picture = picture.copy()
         picture.putalpha(to_image(beside.alpha))
     return picture
+
+
+def _deep_file(
+    picture: FloatPicture, beside: Beside, file_format: str, options: dict[str, Any], path: Path
+) -> bytes:
+    levels = to_levels_of_16_bits(picture, beside.alpha, beside.profile)
+    if file_format == "TIFF" and levels.nbytes > MOST_BYTES_OF_TIFF:
+        raise UserError(
+            f"{path} cannot be saved: with 16 bits the picture takes {levels.nbytes / 1e9:.1f} GB "
+            "and a TIFF file at most 4.2, so save it as .png, or with --depth 8."
+        )
+    return encode_deep(levels, file_format, options)
 
 
 def _encoding(file_format: str, quality: int | None) -> dict[str, Any]:

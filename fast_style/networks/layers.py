@@ -62,6 +62,19 @@ class UpsampledConv(nn.Conv2d):
         return F.conv_transpose2d(x, kernel, stride=2, padding=3)
 
 
+class TransposedConv(nn.ConvTranspose2d):
+    """Transposed convolution of stride 2, without bias, with zeros outside the layer.
+
+    Shape: ``(N, inputs, H, W)`` to ``(N, outputs, 2 H, 2 W)``.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        padding = layer.kernel // 2
+        super().__init__(
+            layer.inputs, layer.outputs, layer.kernel, 2, padding, output_padding=1, bias=False
+        )
+
+
 class ToRGB(nn.Conv2d):
     """Convolution to few channels, without padding.
 

@@ -2,8 +2,8 @@
 table 1).
 
 `plan_network` is the one description of the network. The PyTorch module, the OpenVINO graph, the
-stylizer in bands and the checkpoint's table of tensors are all made from it. It needs no PyTorch,
-which takes seconds to import.
+stylizer in bands, the ONNX file and the checkpoint's table of tensors are all made from it. It
+needs no PyTorch, which takes seconds to import.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ MARGIN = 12
 """Reflected px on each side of a photo, a multiple of the network's stride of 4. The network paints
 a dull rim of another colour at the edge of its input, so they are cut off its output."""
 
+Upsampling = Literal["nearest", "transposed"]
+"""How the decoder doubles sides: by nearest neighbour before a convolution, or by a transposed
+convolution of stride 2."""
+
 EPSILON = 1e-5
 """Instance norm adds this to the variance."""
 
@@ -34,9 +38,10 @@ class Layer:
         outputs: channels out.
         kernel: side of the square kernel, odd.
         stride: of the convolution, 1 or 2.
-        upsample: double the sides by nearest neighbour before the convolution.
+        upsample: double the sides, by which kind of `Upsampling`.
         norm: module whose ``weight`` and ``bias`` scale and shift the instance norm that follows.
-        activation: follows the norm, or the convolution where there is no norm.
+        activation: follows the norm, or the convolution where there is no norm. ``clip`` limits
+            values to [0, 1].
         skip: ``begins`` where the layer's input is also the skip connection of a residual block,
             ``ends`` where that is added behind the norm.
     """
@@ -46,15 +51,20 @@ class Layer:
     outputs: int
     kernel: int
     stride: int = 1
-    upsample: bool = False
+    upsample: Upsampling | None = None
     norm: str | None = None
-    activation: Literal["relu", "sigmoid"] | None = "relu"
+    activation: Literal["relu", "sigmoid", "clip"] | None = "relu"
     skip: Literal["begins", "ends"] | None = None
 
     @property
     def margin(self) -> int:
-        """Rows and columns that pad each side before the convolution."""
-        return 1 if self.upsample else self.kernel // 2
+        """Rows and columns that pad each side before the convolution.
+
+        A transposed convolution needs none: zeros lie outside its input.
+        """
+        if self.upsample is None:
+            return self.kernel // 2
+        return 1 if self.upsample == "nearest" else 0
 
     @property
     def skipped(self) -> int:
@@ -64,6 +74,14 @@ class Layer:
         reflecting.
         """
         return 0 if self.upsample else 1
+
+    @property
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the ``weight``, as PyTorch orders it."""
+        channels = self.outputs, self.inputs
+        if self.upsample == "transposed":
+            channels = self.inputs, self.outputs
+        return *channels, self.kernel, self.kernel
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,9 @@ class Plan:
         decoder: back to full resolution.
         to_rgb: the last layer.
         adjustable: whether scales and shifts of norms depend on the strength of the style.
+        margin: reflected px on each side of the photo, a multiple of the `stride`; or 0, and the
+            last layer's input is reflected at its edges instead.
+        grain: whether the photo gets a grain before the network sees it.
     """
 
     encoder: tuple[Layer, ...]
@@ -83,6 +104,8 @@ class Plan:
     decoder: tuple[Layer, ...]
     to_rgb: Layer
     adjustable: bool = False
+    margin: int = MARGIN
+    grain: bool = True
 
     @property
     def normed(self) -> tuple[Layer, ...]:
@@ -99,8 +122,7 @@ class Plan:
         """Shapes of the state dict's tensors, by name."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in (*self.normed, self.to_rgb):
-            kernel = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
-            shapes[f"{layer.name}.weight"] = kernel
+            shapes[f"{layer.name}.weight"] = layer.kernel_shape
             if layer.norm is None:
                 shapes[f"{layer.name}.bias"] = (layer.outputs,)
                 continue
@@ -116,6 +138,8 @@ def plan_network(
     residual_blocks: int = 5,
     adjustable: bool = False,
     bottleneck: int | None = None,
+    bare: bool = False,
+    upsampling: Upsampling = "nearest",
 ) -> Plan:
     """The layers of a network; ``ImageTransformer`` has the same arguments and explains them.
 
@@ -134,11 +158,13 @@ def plan_network(
             for number in range(residual_blocks)
         ),
         decoder=(
-            _normed("decoder.0", quarter, half, kernel=3, upsample=True),
-            _normed("decoder.1", half, full, kernel=3, upsample=True),
+            _normed("decoder.0", quarter, half, kernel=3, upsample=upsampling),
+            _normed("decoder.1", half, full, kernel=3, upsample=upsampling),
         ),
-        to_rgb=Layer("to_rgb", full, 3, kernel=9, activation="sigmoid"),
+        to_rgb=Layer("to_rgb", full, 3, kernel=9, activation="clip" if bare else "sigmoid"),
         adjustable=adjustable,
+        margin=0 if bare else MARGIN,
+        grain=not bare,
     )
 
 

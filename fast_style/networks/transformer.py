@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from fast_style.networks import kernels
-from fast_style.networks.layers import InstanceNorm, ReflectedConv, ToRGB, UpsampledConv
+from fast_style.networks.layers import (
+    InstanceNorm,
+    ReflectedConv,
+    ToRGB,
+    TransposedConv,
+    UpsampledConv,
+)
 from fast_style.networks.operations import normalized, padded
-from fast_style.networks.plan import EPSILON, MARGIN, MIN_SIDE, Layer, plan_network
+from fast_style.networks.plan import EPSILON, MIN_SIDE, Layer, Upsampling, plan_network
 
 # Tensor cores multiply bf16 eight channels at a time. cuDNN does without them for a photo's three.
 TENSOR_CORE_CHANNELS = 8
@@ -37,6 +43,9 @@ class ImageTransformer(nn.Module):
             them likewise), and the painted picture is blended with the photo.
         bottleneck: channels inside a residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions (He et
             al. 2016, figure 5). None makes blocks of two 3 x 3 convolutions, as in the paper.
+        bare: without margin and grain, and with clipped values in place of the sigmoid, as networks
+            of other programs are.
+        upsampling: ``transposed`` for the paper's transposed convolutions.
 
     Shape: ``(N, 3, H, W)`` RGB in [0, 1], where H and W are at least ``MIN_SIDE``, odd or even, to
     the same.
@@ -57,12 +66,16 @@ class ImageTransformer(nn.Module):
         residual_blocks: int = 5,
         adjustable: bool = False,
         bottleneck: int | None = None,
+        bare: bool = False,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         self.widths = [int(width) for width in widths]
         self.residual_blocks = int(residual_blocks)
         self.adjustable = bool(adjustable)
         self.bottleneck = None if bottleneck is None else int(bottleneck)
+        self.bare = bool(bare)
+        self.upsampling = upsampling
         self.plan = plan_network(**self.config)
         self.encoder = nn.Sequential(*(ConvBlock(layer, adjustable) for layer in self.plan.encoder))
         self.residuals = nn.Sequential(
@@ -78,16 +91,22 @@ class ImageTransformer(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments that build a network of this shape."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "widths": self.widths,
             "residual_blocks": self.residual_blocks,
             "adjustable": self.adjustable,
         }
-        # Left out where there is none, so that files of plain networks stay as they were.
-        return arguments if self.bottleneck is None else arguments | {"bottleneck": self.bottleneck}
+        # Left out where they are the defaults, so that files of plain networks stay as they were.
+        if self.bottleneck is not None:
+            arguments["bottleneck"] = self.bottleneck
+        if self.bare:
+            arguments["bare"] = True
+        if self.upsampling != "nearest":
+            arguments["upsampling"] = self.upsampling
+        return arguments
 
     def forward(
-        self, photos: Tensor, strength: float | Tensor | None = None, margin: int = MARGIN
+        self, photos: Tensor, strength: float | Tensor | None = None, margin: int | None = None
     ) -> Tensor:
         """Stylize photos.
 
@@ -95,10 +114,12 @@ class ImageTransformer(nn.Module):
             photos: ``(N, 3, H, W)`` in [0, 1].
             strength: from 0 (the photo itself) to 1 (the full style), as a number or a tensor of
                 one. None is the full style; only adjustable networks take a number.
-            margin: reflected px on each side of the photo, a multiple of 4, see `MARGIN`.
+            margin: reflected px on each side of the photo, a multiple of 4; None for the plan's.
         """
+        margin = self.plan.margin if margin is None else margin
         first = self.plan.encoder[0]
-        x = padded(photos * 2 - 1, margin)
+        x = photos * 2 - 1
+        x = padded(x, margin) if margin else x
         channels = TENSOR_CORE_CHANNELS if kernels.serve(photos) else None
         x = padded(x, first.margin, first.skipped, channels)
         skip: Tensor | None = None
@@ -119,11 +140,19 @@ class ImageTransformer(nn.Module):
             )
             if following and following.skip == "begins":
                 skip = output
-        painted = torch.sigmoid(self.to_rgb(self._cut(x, photos, margin)))
+        painted = self.activated(self.to_rgb(self._cut(x, photos, margin)))
+        if not margin:
+            painted = self._cropped(painted, *photos.shape[-2:])
         if strength is None:
             return painted
         opacity = strength.float() if isinstance(strength, Tensor) else strength
         return torch.lerp(photos, painted.to(photos.dtype), opacity)
+
+    def activated(self, rgb: Tensor) -> Tensor:
+        """The last layer's activation."""
+        if self.plan.to_rgb.activation == "clip":
+            return rgb.clamp(0, 1)
+        return torch.sigmoid(rgb)
 
     def norm_of(self, layer: Layer) -> InstanceNorm:
         """The module of a layer's norm."""
@@ -136,7 +165,9 @@ class ImageTransformer(nn.Module):
         Afterwards the network must stay on its device, in its dtype, and with its weights.
         """
         for layer in self.plan.decoder:
-            cast(UpsampledConv, self.get_submodule(layer.name)).derive_kernel()
+            convolution = self.get_submodule(layer.name)
+            if isinstance(convolution, UpsampledConv):
+                convolution.derive_kernel()
         self.to_rgb.derive_kernel()
 
     def _cut(self, x: Tensor, photos: Tensor, margin: int) -> Tensor:
@@ -144,10 +175,17 @@ class ImageTransformer(nn.Module):
         reads there.
 
         Each stride rounds odd sides up, so ``x`` may have up to three rows and columns too many.
+        Without a margin, those pixels are reflected.
         """
+        if not margin:
+            return padded(x, self.to_rgb.margin)
         height, width = (side + 2 * self.to_rgb.margin for side in photos.shape[-2:])
         cut = margin - self.to_rgb.margin
         return x[..., cut : cut + height, cut : cut + width]
+
+    def _cropped(self, painted: Tensor, height: int, width: int) -> Tensor:
+        """The picture without the rows and columns that strides added."""
+        return painted[..., :height, :width]
 
     def _scales(self, strength: float | Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Each norm's scale and shift at a strength, by the formula of `at_strength`."""
@@ -174,8 +212,8 @@ class ConvBlock(nn.Sequential):
     """Convolution and instance norm."""
 
     def __init__(self, layer: Layer, adjustable: bool) -> None:
-        convolution = UpsampledConv(layer) if layer.upsample else ReflectedConv(layer)
-        super().__init__(convolution, InstanceNorm(layer.outputs, adjustable))
+        kinds = {None: ReflectedConv, "nearest": UpsampledConv, "transposed": TransposedConv}
+        super().__init__(kinds[layer.upsample](layer), InstanceNorm(layer.outputs, adjustable))
 
 
 class ResidualBlock(nn.Module):

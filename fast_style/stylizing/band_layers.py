@@ -22,7 +22,13 @@ from torch import Tensor
 
 from fast_style.errors import UserError
 from fast_style.networks import Layer
-from fast_style.networks.layers import InstanceNorm, ReflectedConv, ToRGB, UpsampledConv
+from fast_style.networks.layers import (
+    InstanceNorm,
+    ReflectedConv,
+    ToRGB,
+    TransposedConv,
+    UpsampledConv,
+)
 from fast_style.networks.transformer import ImageTransformer
 
 log = logging.getLogger(__name__)
@@ -80,6 +86,30 @@ class BandConvolution:
         return ((rows.shape[2] - self.kernel) // self.stride + 1) * self.stride
 
 
+class BandTransposed(BandConvolution):
+    """A transposed convolution of stride 2 on bands of rows, with zeros outside the layer.
+
+    The two output rows of an input row need the next input row too.
+
+    Args:
+        compute: convolves rows to twice as many, as if zeros lay below.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(compute, kernel=2, stride=1, margins=(0, 0), skipped=0)
+
+    def __call__(self, bands: Bands) -> Bands:
+        last: Tensor | None = None
+        for band in bands:
+            rows = band if last is None else torch.cat([last, band], dim=2)
+            if rows.shape[2] > 1:
+                # The last two rows wait for the next band.
+                yield self.compute(rows)[:, :, :-2]
+            last = rows[:, :, -1:]
+        assert last is not None
+        yield self.compute(last)
+
+
 def with_columns(
     band: Tensor, before: int, behind: int, skipped: int, above: Tensor | None = None
 ) -> Tensor:
@@ -134,6 +164,17 @@ def convolution_in_bands(
         inputs: channels of the bands, if more than the layer's; the others are ignored.
     """
     module = network.get_submodule(layer.name)
+    if isinstance(module, TransposedConv):
+        kernel = _on(device, dtype, module.weight)
+        return BandTransposed(
+            partial(
+                F.conv_transpose2d,
+                weight=kernel,
+                stride=2,
+                padding=layer.kernel // 2,
+                output_padding=1,
+            )
+        )
     if layer.upsample:
         kernel = _on(device, dtype, cast(UpsampledConv, module).transposed_kernel())
         compute = partial(F.conv_transpose2d, weight=kernel, stride=2, padding=3)
@@ -144,13 +185,26 @@ def convolution_in_bands(
     return BandConvolution(compute, layer.kernel, layer.stride, margins, layer.skipped)
 
 
-def to_rgb_in_bands(module: ToRGB, device: torch.device, dtype: torch.dtype) -> BandConvolution:
-    """The last convolution. It gives a row or a column too many where a side is odd."""
+def to_rgb_in_bands(
+    module: ToRGB, device: torch.device, dtype: torch.dtype, reflected: bool
+) -> BandConvolution:
+    """The last convolution. It gives a row or a column too many where a side is odd.
+
+    Args:
+        module: holds the weights.
+        device: where to compute.
+        dtype: in which to compute.
+        reflected: whether the layer is reflected at its edges, or has the margin that the kernel
+            reads.
+    """
     kernels, bias = module.square_kernels()
     assert bias is not None
     kernels = _on(device, dtype, kernels)
     compute = partial(module.squares, kernels=kernels, bias=bias.to(device, dtype))
-    return BandConvolution(compute, 2 * module.margin + 2, 2, (0, 1), skipped=0)
+    kernel = 2 * module.margin + 2
+    if reflected:
+        return BandConvolution(compute, kernel, 2, (module.margin, module.margin), skipped=1)
+    return BandConvolution(compute, kernel, 2, (0, 1), skipped=0)
 
 
 def _on(device: torch.device, dtype: torch.dtype, kernel: Tensor) -> Tensor:

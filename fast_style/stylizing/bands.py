@@ -30,7 +30,7 @@ from torch import Tensor
 from fast_style.images import start_download
 from fast_style.images.floats import Kind, Picture, size_of, values_in
 from fast_style.images.grain import tensor_grain, tiles_on, with_grain
-from fast_style.networks import MARGIN, Layer
+from fast_style.networks import Layer, Plan
 from fast_style.networks.transformer import TENSOR_CORE_CHANNELS, ImageTransformer
 from fast_style.stylizing.band_layers import (
     BandConvolution,
@@ -163,7 +163,7 @@ class _Painting:
         self.scratch = scratch
         self.progress = progress
         self.band_rows = band_rows or self._fast_rows()
-        self.height = self.size[1] + 2 * MARGIN
+        self.height = self.size[1] + 2 * self.plan.margin
         _, self.small_height, _ = _kept_shape(network, *self.size)
         self.done, self.total = 0.0, float(self.height * self._convolutions())
 
@@ -218,16 +218,19 @@ class _Painting:
             bands = self._read(features, rows)
             exhaust(norm.measured(self._walk(bands, self.small_height, stages)))
             stages.append(norm.relu)
-        # Keep the part of the margin that the last convolution reads. Strides rounded odd sides up.
-        margin = self.plan.to_rgb.margin
         width, height = self.size
+        outside = self.plan.margin
+        if outside:
+            # Keep the part that the last convolution reads. Strides rounded odd sides up.
+            margin = self.plan.to_rgb.margin
+            size = width + 2 * margin, height + 2 * margin
+            stages.append(partial(cropped, begin=outside - margin, size=size))
         stages += [
-            partial(cropped, begin=MARGIN - margin, size=(width + 2 * margin, height + 2 * margin)),
-            to_rgb_in_bands(self.network.to_rgb, self.device, self.dtype),
+            to_rgb_in_bands(self.network.to_rgb, self.device, self.dtype, reflected=not outside),
             partial(cropped, begin=0, size=(width, height)),
         ]
         for band in self._walk(self._read(features, rows), self.small_height, stages):
-            yield torch.sigmoid(band.to(at_least_float32(self.dtype)))
+            yield self.network.activated(band.to(at_least_float32(self.dtype)))
 
     def _walk(self, source: Bands, rows: int, stages: Sequence[Stage]) -> Bands:
         """Bands through several stages, counted as progress.
@@ -297,19 +300,21 @@ class _Painting:
         """A function that begins the photo's bands anew, for each walk."""
         whole = None
         if self.device.type == "cuda":
-            whole = _levels_on(self.device, self.picture, self.band_rows)
+            whole = _levels_on(self.device, self.picture, self.band_rows, self.plan)
 
         def bands() -> Bands:
             if whole is None:
-                levels = _levels(self.picture, self.band_rows, self.device)
+                levels = _levels(self.picture, self.band_rows, self.device, self.plan)
             else:
                 levels = iter(whole.split(self.band_rows, dim=2))
-            return (_as_input(band, self.dtype, self._photo_channels) for band in levels)
+            margin = self.plan.margin
+            return (_as_input(band, self.dtype, self._photo_channels, margin) for band in levels)
 
         return bands
 
     def _fast_rows(self) -> int:
-        values_in_row = self.plan.encoder[0].outputs * (self.size[0] + 2 * MARGIN)
+        width = self.size[0] + 2 * self.plan.margin
+        values_in_row = self.plan.encoder[0].outputs * width
         rows = max(MIN_ROWS, BAND_VALUES.get(self.device.type, 2**20) // values_in_row)
         if self.device.type == "cuda":
             rows -= rows % self.plan.stride  # so that strides leave bands of one size
@@ -319,19 +324,22 @@ class _Painting:
 def _kept_shape(network: ImageTransformer, width: int, height: int) -> tuple[int, int, int]:
     """Channels, rows and columns of the residual blocks' layers, for a picture of this size."""
     stride = network.plan.stride
-    rows, columns = (-(-(side + 2 * MARGIN) // stride) for side in (height, width))
+    margin = network.plan.margin
+    rows, columns = (-(-(side + 2 * margin) // stride) for side in (height, width))
     return network.plan.encoder[-1].outputs, rows, columns
 
 
-def _levels(picture: Picture, band_rows: int, device: torch.device) -> Bands:
+def _levels(picture: Picture, band_rows: int, device: torch.device, plan: Plan) -> Bands:
     """The photo's bands with their grain and the margin's rows, three channels: levels in [0, 255],
     uint8 or, for a picture of floats, float32."""
     _, height = size_of(picture)
-    rows = np.abs(np.arange(-MARGIN, height + MARGIN))  # reflected at the top
+    rows = np.abs(np.arange(-plan.margin, height + plan.margin))  # reflected at the top
     rows = height - 1 - np.abs(height - 1 - rows)  # and at the bottom
     for own in np.split(rows, range(band_rows, len(rows), band_rows)):
         top, bottom = int(own.min()), int(own.max()) + 1
-        levels = with_grain(_rows(picture, top, bottom), top)
+        levels = _rows(picture, top, bottom)
+        if plan.grain:
+            levels = with_grain(levels, top)
         yield torch.from_numpy(levels[own - top]).to(device).permute(2, 0, 1).unsqueeze(0)
 
 
@@ -340,29 +348,33 @@ def _rows(picture: Picture, top: int, bottom: int) -> NDArray[Any]:
     return values if values.dtype == np.uint8 else values * np.float32(255)
 
 
-def _levels_on(device: torch.device, picture: Picture, band_rows: int) -> Tensor | None:
-    """All that `_levels` gives, ``(1, 3, H + 2 MARGIN, W)`` on a GPU, or None where it does not
+def _levels_on(device: torch.device, picture: Picture, band_rows: int, plan: Plan) -> Tensor | None:
+    """All that `_levels` gives, ``(1, 3, H + 2 margin, W)`` on a GPU, or None where it does not
     fit."""
     width, height = size_of(picture)
+    margin = plan.margin
     dtype = torch.uint8 if isinstance(picture, Image.Image) else torch.float32
     try:
-        whole = torch.empty((height + 2 * MARGIN, width, 3), dtype=dtype, device=device)
-        photo = whole[MARGIN:-MARGIN]
+        whole = torch.empty((height + 2 * margin, width, 3), dtype=dtype, device=device)
+        photo = whole[margin : margin + height]
         tiles = tiles_on(device)
         for top in range(0, height, band_rows):
             bottom = min(top + band_rows, height)
             strip = torch.from_numpy(_rows(picture, top, bottom).copy()).to(device)
-            # The sum of whole levels is of 16 bits.
-            grained = strip + tensor_grain(tiles, top, bottom, width).unsqueeze(2)
-            photo[top:bottom] = grained.clamp_(0, 255)
+            if plan.grain:
+                # The sum of whole levels is of 16 bits.
+                grained = strip + tensor_grain(tiles, top, bottom, width).unsqueeze(2)
+                strip = grained.clamp_(0, 255)
+            photo[top:bottom] = strip
     except torch.OutOfMemoryError:
         return None
-    whole[:MARGIN] = photo[1 : MARGIN + 1].flip(0)
-    whole[-MARGIN:] = photo[-MARGIN - 1 : -1].flip(0)
+    if margin:
+        whole[:margin] = photo[1 : margin + 1].flip(0)
+        whole[-margin:] = photo[-margin - 1 : -1].flip(0)
     return whole.permute(2, 0, 1).unsqueeze(0)
 
 
-def _as_input(levels: Tensor, dtype: torch.dtype, channels: int) -> Tensor:
+def _as_input(levels: Tensor, dtype: torch.dtype, channels: int, margin: int) -> Tensor:
     """A band from -255 to 255, with the margin's columns and ``channels`` channels.
 
     Whole numbers of this size are exact in bfloat16.
@@ -370,4 +382,4 @@ def _as_input(levels: Tensor, dtype: torch.dtype, channels: int) -> Tensor:
     photo = levels.to(dtype).mul_(2).sub_(255)
     if channels > 3:
         photo = F.pad(photo, (0, 0, 0, 0, 0, channels - 3))
-    return with_columns(photo, MARGIN, MARGIN, skipped=1)
+    return with_columns(photo, margin, margin, skipped=1)

@@ -100,8 +100,8 @@ def parse_blend(text: str) -> dict[str, float]:
     blend: dict[str, float] = {}
     for part in text.split(","):
         name, colon, share = (word.strip() for word in part.rpartition(":"))
-        if not colon:
-            name, share = share, "1"
+        if not colon or share.startswith("//"):  # the colon of hf://owner/name
+            name, share = part.strip(), "1"
         if not name:
             raise ValueError(
                 f"'{text}' has a part without a style: write wave:0.6,starry-night:0.4"
@@ -135,6 +135,12 @@ def style_files(styles: tuple[str, ...], blend: Blend | None) -> dict[Path, Styl
         UserError: if there is no such style.
     """
     if blend is None:
-        return {find_style(style).resolve(): style for style in styles}
-    first, *_ = (find_style(style).resolve() for style in blend)
+        return {_place(style): style for style in styles}
+    first, *_ = map(_place, blend)
     return {first.with_name(f"{blend_name(blend)}.blend"): blend}
+
+
+def _place(style: str) -> Path:
+    # The file may be a link, whose own name tells the style: a cache of downloads has such links.
+    path = find_style(style)
+    return path.parent.resolve() / path.name

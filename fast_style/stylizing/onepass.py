@@ -18,7 +18,6 @@ from fast_style.devices import computes_in_bf16, usable_cores
 from fast_style.images import start_download
 from fast_style.images.floats import Picture, size_of
 from fast_style.images.grain import tensor_grain, tiles_on
-from fast_style.networks import MARGIN
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.engines import Pending
@@ -71,8 +70,9 @@ class OnePass:
 
     def _paint(self, levels: Tensor) -> Tensor:
         """Paint float32 levels, which are overwritten."""
-        # Half precision has no room for the grain on a bright picture.
-        levels += tensor_grain(self._tiles, 0, *levels.shape[-2:])
+        # In float32: half precision has no room for the grain on a bright picture.
+        if self.network.plan.grain:
+            levels += tensor_grain(self._tiles, 0, *levels.shape[-2:])
         photos = levels.clamp_(0, 255).div_(255)
         return self.network(photos.to(self.dtype, memory_format=torch.channels_last))
 
@@ -136,8 +136,10 @@ class TorchEngine:
             self.graphs.clear()
 
     def _countable(self, count: int, width: int, height: int) -> bool:
-        padded = (width + 2 * (MARGIN + 1)) * (height + 2 * (MARGIN + 1))
-        return count * self.one_pass.network.widths[0] * padded <= MAX_VALUES
+        network = self.one_pass.network
+        edges = 2 * max(network.plan.margin + 1, network.to_rgb.margin)
+        padded = (width + edges) * (height + edges)
+        return count * network.widths[0] * padded <= MAX_VALUES
 
     def _run(self, paint: Callable[[Tensor], Tensor], given: Tensor) -> Tensor | None:
         """Paint by a graph or, where that fails, kernel by kernel; None if memory is too short."""

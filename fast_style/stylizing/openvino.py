@@ -17,7 +17,7 @@ import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 from fast_style.images.grain import grain
-from fast_style.networks import MARGIN, Layer, Plan
+from fast_style.networks import Layer, Plan
 from fast_style.networks.plan import EPSILON, JOHNSON
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class CompiledTransformer:
         weights: the network's state dict in float32, not adjustable.
         exactly: compute in float32. Otherwise compute in bf16 where the CPU multiplies it, and most
             convolutions behind the encoder in 8 bits, except for pictures that would suffer (see
-            `HEAVIEST_TAILS`). Statistics and the output are in float32 either way.
+            `HEAVIEST_TAILS`) and networks without a sigmoid, which dampens what 8 bits lose.
+            Statistics and the output are in float32 either way.
         plan: the network's layers, by default those of the paper.
 
     Raises:
@@ -66,7 +67,8 @@ class CompiledTransformer:
         if {name: weight.shape for name, weight in weights.items()} != plan.tensor_shapes():
             raise ValueError("the weights are not those of the planned network")
         self.weights = weights
-        self.exactly = exactly
+        self.int8 = not exactly and plan.to_rgb.activation == "sigmoid"
+        self.exactly = not self.int8 and (exactly or not computes_in_bf16())
         self.plan = plan
         self._compiled: dict[_Key, openvino.CompiledModel] = {}
         self._lock = threading.Lock()
@@ -112,7 +114,9 @@ class CompiledTransformer:
             size, dtype, exactly = key
             precision = "f32" if exactly or not computes_in_bf16() else "bf16"
             model = _core().compile_model(
-                build_graph(self.weights, *size, dtype, int8=not exactly, plan=self.plan),
+                build_graph(
+                    self.weights, *size, dtype, int8=self.int8 and not exactly, plan=self.plan
+                ),
                 "CPU",
                 {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
             )
@@ -160,8 +164,10 @@ def build_graph(
     levels = 255 if dtype == np.uint8 else 1
     photo = ops.parameter([1, height, width, 3], dtype)
     x = ops.transpose(ops.convert(photo, "f32"), _axes(0, 3, 1, 2))
-    x = ops.clamp(x + _constant(grain(0, height, width)) * _constant(levels / 255), 0, levels)
-    x = _pad(x * _constant(2 / levels) - _constant(1), MARGIN, MARGIN, MARGIN, "reflect")
+    if plan.grain:
+        speckles = _constant(grain(0, height, width)) * _constant(levels / 255)
+        x = ops.clamp(x + speckles, 0, levels)
+    x = _reflected(x * _constant(2 / levels) - _constant(1), plan.margin)
 
     for layer in plan.encoder:
         convolved = graph.convolution(x, layer)
@@ -180,8 +186,12 @@ def build_graph(
         x = graph.norm(graph.upsampled_convolution(x, layer, before), layer)
         before = layer
     margin = plan.to_rgb.margin
-    x = _crop(x, height + 2 * margin, width + 2 * margin, MARGIN - margin)
-    x = ops.sigmoid(_crop(graph.to_rgb(x, plan.to_rgb, before), height, width))
+    if plan.margin:
+        x = _crop(x, height + 2 * margin, width + 2 * margin, plan.margin - margin)
+    else:
+        x = _reflected(x, margin)
+    x = _crop(graph.to_rgb(x, plan.to_rgb, before), height, width)
+    x = ops.clamp(x, 0, 1) if plan.to_rgb.activation == "clip" else ops.sigmoid(x)
 
     if dtype == np.uint8:
         x = ops.convert(ops.round(x * _constant(levels)), "u8")
@@ -202,13 +212,13 @@ class _Graph:
 
     def convolution(self, x: Node, layer: Layer, before: Layer | None = None) -> Node:
         x, kernel = _operands(x, self.weights[f"{layer.name}.weight"], self._bound(before))
-        if layer.margin:
-            x = _pad(x, layer.margin, layer.margin, layer.margin, "reflect")
-        return _convolution(x, kernel, layer.stride)
+        return _convolution(_reflected(x, layer.margin), kernel, layer.stride)
 
     def upsampled_convolution(self, x: Node, layer: Layer, before: Layer | None) -> Node:
         """One transposed convolution, as in ``UpsampledConv``: its kernel is the sum of four
-        shifts."""
+        shifts. In a network that has transposed convolutions it is their kernel."""
+        if layer.upsample == "transposed":
+            return self._transposed_convolution(x, layer, before)
         flipped = self.weights[f"{layer.name}.weight"].transpose(1, 0, 2, 3)[..., ::-1, ::-1]
         shifts = [
             np.pad(flipped, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j)))
@@ -223,6 +233,20 @@ class _Graph:
             pads_begin=[3, 3],
             pads_end=[3, 3],
             dilations=[1, 1],
+        )
+
+    def _transposed_convolution(self, x: Node, layer: Layer, before: Layer | None) -> Node:
+        kernel = self.weights[f"{layer.name}.weight"]
+        x, kernels = _operands(x, kernel, self._bound(before), outputs_axis=1)
+        padding = [layer.kernel // 2] * 2
+        return ops.convolution_backprop_data(
+            x,
+            kernels,
+            strides=[2, 2],
+            pads_begin=padding,
+            pads_end=padding,
+            dilations=[1, 1],
+            output_padding=[1, 1],
         )
 
     def to_rgb(self, x: Node, layer: Layer, before: Layer | None) -> Node:
@@ -307,6 +331,10 @@ def _operands(
 def _convolution(x: Node, kernel: Node, stride: int) -> Node:
     """Without padding."""
     return ops.convolution(x, kernel, [stride, stride], [0, 0], [0, 0], [1, 1])
+
+
+def _reflected(x: Node, margin: int) -> Node:
+    return _pad(x, margin, margin, margin, "reflect") if margin else x
 
 
 def _pad(x: Node, before: int, below: int, right: int, mode: str) -> Node:

@@ -77,7 +77,9 @@ class Stylizer:
         UserError: if there is no such style or device, or the style has no such strength.
         ValueError: if another argument is not one of those above.
 
-    >>> stylize = Stylizer("starry-night", strength=0.8)
+    >>> stylize = Stylizer("starry-night", "cpu", strength=0.8)
+    >>> stylize
+    <Stylizer 'starry-night', strength 0.8, on cpu>
     >>> night = stylize(Image.new("RGB", (64, 48), "white"))
     >>> night.mode, night.size
     ('RGB', (64, 48))
@@ -135,6 +137,15 @@ class Stylizer:
         other._finishing = replace(self._finishing, preserve=preserve_color)
         other._stroke = stroke
         return other
+
+    def __repr__(self) -> str:
+        return f"<Stylizer {self.name!r}, strength {self.strength:g}, on {self.device}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from fast_style.stylizing.notebook import as_html
+
+        return as_html(self)
 
     @property
     def digest(self) -> str:
@@ -225,8 +236,8 @@ class Stylizer:
             if not installed("torch"):
                 bands = missing_extra("train", "bands of rows, which take less memory,")
                 raise UserError(
-                    f"a picture of {size} is too large for one pass in the free memory: paint it "
-                    f"with --stroke 2, in a quarter of the memory, or smaller with --size; {bands}"
+                    f"to paint {size} in one pass takes more memory than is free: give a larger "
+                    f"--stroke, twice in a quarter of the memory, or a smaller --size; {bands}"
                 )
             log.warning("a picture of %s is too large for one pass: it is done in bands", size)
         self._one_pass.free_memory()

@@ -1,6 +1,8 @@
 // Paints in the visitor's own browser: no photo leaves it. `fast-style export STYLE --web FOLDER`
 // writes this file as painter.js.
 
+import { findGpu } from "./browser/engine.js";
+
 const BYTES = 200e6;
 const PHOTOS = 100;
 
@@ -53,7 +55,7 @@ export async function openPainter() {
  */
 async function isolate() {
   if (window.crossOriginIsolated || !navigator.serviceWorker) return;
-  if (await navigator.gpu?.requestAdapter()) return; // a GPU paints without threads
+  if (await findGpu()) return; // it paints without threads
   if (sessionStorage.getItem("isolation")) return; // it did not help: paint on one core
   sessionStorage.setItem("isolation", "tried");
   await navigator.serviceWorker.register("./service-worker.js");
@@ -93,8 +95,9 @@ class PaintingWorker {
       const { id, call, given } = this.running;
       this.worker.postMessage({ id, call, given });
     }
+    const begun = this.running?.call === "full" ? 1 : 0;
     const others = this.waiting.filter((job) => job.call === "full");
-    others.forEach((job, index) => job.onProgress({ done: 0, waiting: index + 1 }));
+    others.forEach((job, index) => job.onProgress({ done: 0, waiting: begun + index }));
   }
 
   hear({ progress, result, error }) {

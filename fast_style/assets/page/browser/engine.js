@@ -15,7 +15,7 @@ export async function openEngine() {
 }
 
 /** The adapter of a GPU that ONNX Runtime Web can use, or null. */
-async function findGpu() {
+export async function findGpu() {
   // Its code for WebGPU waits for the GPU by WebAssembly.Suspending (JSPI).
   if (!("Suspending" in WebAssembly) || !navigator.gpu) return null;
   return navigator.gpu.requestAdapter();
