@@ -192,7 +192,8 @@ def find_style(style: str | Path) -> Path:
     """The file of a style.
 
     Args:
-        style: name of a shipped style, a path, or an address on a hub, which is fetched.
+        style: name of a shipped style, as ``wave`` or ``small/wave``, a path, or an address on a
+            hub, which is fetched.
 
     Raises:
         UserError: if there is no such style, or it cannot be fetched.
@@ -209,7 +210,7 @@ def find_style(style: str | Path) -> Path:
         raise UserError(
             f"style '{style}' is an address, not a file: download it first, and name the file"
         )
-    names = ", ".join(shipped_styles()) or "none yet"
+    names = ", ".join([*shipped_styles(), *small_styles()]) or "none yet"
     raise UserError(
         f"style '{style}' is neither a file nor a shipped style: give a .safetensors that training "
         f"wrote, or one of: {names}"
@@ -217,8 +218,13 @@ def find_style(style: str | Path) -> Path:
 
 
 def shipped_styles() -> list[str]:
-    """Names of the styles that come with the package, sorted."""
+    """Names of the styles that come with the package, sorted; without the small ones."""
     return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+
+
+def small_styles() -> list[str]:
+    """Names of the shipped networks with half the channels, as ``small/wave``, sorted."""
+    return sorted(f"small/{path.stem}" for path in CHECKPOINTS.glob("small/*.safetensors"))
 
 
 # --- reading ---

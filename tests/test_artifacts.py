@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
-from fast_style.checkpoint import shipped_styles
+from fast_style.checkpoint import shipped_styles, small_styles
 from fast_style.evaluation import artifacts
 from fast_style.images import find_pictures, open_picture, to_picture, to_tensor
 
@@ -223,7 +223,7 @@ def test_a_frame_shows_on_real_pictures(photos: Tensor) -> None:
     assert pale["colour_3"] > before["colour_3"] + 8
 
 
-@pytest.mark.parametrize("style", shipped_styles())
+@pytest.mark.parametrize("style", [*shipped_styles(), *small_styles()])
 def test_shipped_styles_paint_to_the_edge(style: str, photos: Tensor) -> None:
     found = artifacts.border(Stylizer(style)(photos))
     assert 0.85 < found["contrast_3"] < 1.15

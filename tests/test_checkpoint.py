@@ -20,8 +20,10 @@ from fast_style.checkpoint import (
     TrainedStyle,
     find_style,
     load_style,
+    read_style,
     save_style,
     shipped_styles,
+    small_styles,
 )
 from fast_style.errors import UserError
 from fast_style.networks.transformer import ImageTransformer
@@ -217,7 +219,7 @@ def test_a_file_may_be_read_by_whom_the_umask_allows(style: TrainedStyle, tmp_pa
 def test_an_unknown_name_lists_the_shipped_styles() -> None:
     with pytest.raises(UserError, match="style 'no-such-style' is neither") as caught:
         load_style("no-such-style")
-    for name in shipped_styles():
+    for name in [*shipped_styles(), *small_styles()]:
         assert name in str(caught.value)
 
 
@@ -229,6 +231,19 @@ def test_shipped_styles_are_found_and_load() -> None:
         with torch.no_grad():
             stylized = loaded.network(torch.rand(1, 3, 32, 32))
         assert stylized.isfinite().all()
+
+
+def test_small_styles_are_found_beside_the_others_and_half_as_wide() -> None:
+    assert len(small_styles()) >= 2
+    for name in small_styles():
+        folder, full = name.split("/")
+        assert folder == "small"
+        assert full in shipped_styles()
+        assert find_style(name) == find_style(full).parent / "small" / f"{full}.safetensors"
+        small, wide = read_style(name), read_style(full)
+        assert small.config == wide.config | {"widths": [w // 2 for w in wide.config["widths"]]}
+        assert small.recipe["style"] == wide.recipe["style"]
+        assert find_style(name).stat().st_size < 1_000_000
 
 
 def test_a_file_is_found_by_its_path(

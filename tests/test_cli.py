@@ -15,7 +15,7 @@ import pytest
 from command_line import files, refused, run
 from PIL import Image
 
-from fast_style.checkpoint import shipped_styles
+from fast_style.checkpoint import shipped_styles, small_styles
 from fast_style.cli import main
 from fast_style.shell import program
 
@@ -57,7 +57,7 @@ def test_a_folder_without_pictures(tmp_path: Path, style: Path) -> None:
 def test_styles_are_listed() -> None:
     result = run("styles")
     assert result.exit_code == 0
-    for name in shipped_styles():
+    for name in [*shipped_styles(), *small_styles()]:
         assert f"{name} " in result.stdout
     assert "fast-style stylize" in result.stdout
 

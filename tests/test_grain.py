@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from fast_style import Stylizer
-from fast_style.checkpoint import shipped_styles
+from fast_style.checkpoint import shipped_styles, small_styles
 from fast_style.images.grain import grain, tensor_grain, tiles_on, with_grain
 
 
@@ -46,9 +46,9 @@ def test_levels_stay_levels() -> None:
         assert (difference == difference[..., :1]).all()  # brightness changes, colour does not
 
 
-@pytest.mark.parametrize("style", shipped_styles())
+@pytest.mark.parametrize("style", [*shipped_styles(), *small_styles()])
 def test_what_has_no_texture_is_painted(style: str) -> None:
     drawing = Image.new("RGB", (200, 200), "white")
     ImageDraw.Draw(drawing).ellipse((10, 10, 60, 60), outline="black", width=3)
     paper = np.asarray(Stylizer(style)(drawing), float)[140:190, 140:190]
-    assert paper.std((0, 1)).max() > 5
+    assert paper.std((0, 1)).max() > (4 if style.startswith("small/") else 5)

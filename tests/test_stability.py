@@ -188,3 +188,14 @@ def test_gradients_of_both_looks_reach_the_network(number: int) -> None:
             continue  # full strength does not read it
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+def test_exposure_does_not_reach_the_paint() -> None:
+    """Instance norm takes brightness and contrast out, whatever the training."""
+    torch.manual_seed(0)
+    network = ImageTransformer((4, 8, 8), 1).eval()
+    photo = torch.rand(1, 3, HEIGHT, WIDTH)
+    with torch.no_grad():
+        torch.testing.assert_close(network(0.7 * photo + 0.1), network(photo), rtol=0, atol=2e-3)
+        warmer = photo * torch.tensor([1.0, 0.8, 0.6]).view(3, 1, 1)
+        assert (network(warmer) - network(photo)).abs().max() > 0.02

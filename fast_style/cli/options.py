@@ -124,9 +124,10 @@ def complete_style(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the name of a shipped style or, where none begins so, of a file."""
-    from fast_style.checkpoint import shipped_styles
+    from fast_style.checkpoint import shipped_styles, small_styles
 
-    names = [name for name in shipped_styles() if name.startswith(incomplete)]
+    names = [*shipped_styles(), *small_styles()]
+    names = [name for name in names if name.startswith(incomplete)]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
@@ -139,6 +140,7 @@ class StyleName(click.types.StringParamType):
         return complete_style(ctx, param, incomplete)
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        from fast_style.checkpoint import shipped_styles
+        from fast_style.checkpoint import shipped_styles, small_styles
 
-        return f"Choose {', '.join(shipped_styles())}, or a .safetensors of your own."
+        names = [*shipped_styles(), *small_styles()]
+        return f"Choose {', '.join(names)}, or a .safetensors of your own."
