@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -65,6 +66,18 @@ def test_the_page_learns_styles_and_limits(client: TestClient) -> None:
     assert {"id": "tiny", "name": "tiny"} in said["styles"]
     assert {"id": "wave", "name": "wave"} in said["styles"]
     assert said["limits"]["photos"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_style_whose_name_is_not_utf_8_does_not_close_the_page(
+    styles: Path, photo: Path, tmp_path: Path
+) -> None:
+    shutil.copy(styles / "tiny.safetensors", os.fsencode(tmp_path) + b"/caf\xe9.safetensors")
+    with serving(tmp_path) as client:
+        names = [style["id"] for style in client.get("/api/hello").json()["styles"]]
+        assert r"caf\xe9" in names
+        answer = painted(client, give(client, photo)["id"], style=r"caf\xe9")
+        assert Image.open(io.BytesIO(answer.content)).size == Image.open(photo).size
 
 
 @pytest.mark.parametrize(
@@ -408,7 +421,12 @@ def test_the_program_serves_without_pytorch_until_ctrl_c(tmp_path: Path, photo: 
 def test_a_port_that_is_taken_is_refused_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused_command(run("app", "--port", str(port)), f"port {port}", "choose another")
+        result = run("app", "--port", str(port))
+        refused_command(result, f"port {port} (Address already in use): choose another")
+
+
+def test_a_device_that_is_not_there_is_refused_at_the_start() -> None:
+    refused_command(run("app", "--port", "0", "--device", "cuda:99"), "cuda:99", "--device auto")
 
 
 # --- training ---

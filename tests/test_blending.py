@@ -68,6 +68,8 @@ def test_networks_of_other_shapes_are_refused(tmp_path: Path) -> None:
     small = network_file(tmp_path, "small")
     with pytest.raises(UserError, match=r"different shapes, widths=\[32, 64, 128\].*\[4, 8, 8\]"):
         read_blend({"wave": 1, small: 1})
+    with pytest.raises(UserError, match="'wave' and 'small/wave' cannot be blended"):
+        read_blend({"wave": 1, "small/wave": 1})
 
 
 def test_full_strength_alone_blends_with_adjustable_ones(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_a_page_of_ones_own_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_without_styles_is_refused(tmp_path: Path) -> None:
     refused(run("gallery", tmp_path, "-o", tmp_path / "out"), "holds no style")
+    refused(run("gallery", tmp_path / "none", "-o", tmp_path / "out"), "none is no folder")
     assert not (tmp_path / "out").exists()
 
 

@@ -177,6 +177,8 @@ def test_what_is_not_such_a_network_is_refused(
     (tmp_path / "text.pth").write_text("not a network")
     refused(run("import", tmp_path / "text.pth"), "text.pth", "tensors")
     refused(run("import", tmp_path / "none.pth"), "none.pth")
+    torch.save({}, tmp_path / "empty.pth")
+    refused(run("import", tmp_path / "empty.pth"), "empty.pth", "it is empty")
     wrong(ImageTransformer((4, 8, 8), 1).state_dict(), "a.pth", "pytorch/examples")
     wrong([torch.zeros(1)], "a.pth", "state dict")
     wrong({**tensors, "in1.num_batches_tracked": torch.tensor(1)}, "batch norm")
@@ -187,4 +189,4 @@ def test_what_is_not_such_a_network_is_refused(
     refused(
         run("import", tmp_path / "a.pth", "-o", tmp_path / "out.pth"), "out.pth", ".safetensors"
     )
-    assert files(tmp_path) == ["a.pth", "bomb.pth", "text.pth"]
+    assert files(tmp_path) == ["a.pth", "bomb.pth", "empty.pth", "text.pth"]

@@ -182,7 +182,9 @@ def test_depth(tmp_path: Path, style: Path, photo: Path) -> None:
     assert smooth.exit_code == 0
     assert opencv(out / "eight.png").dtype == np.uint16
     assert len(np.unique(opencv(out / "eight.png")[..., 0])) > 1000
-    refused(run(*command, tmp_path / "eight.jpg", "--depth", "16"), "eight.jpg", "--format png")
+    refused(
+        run(*command, tmp_path / "eight.jpg", "--depth", "16"), "eight.jpg", "--format png", ".png"
+    )
     assert files(out) == ["eight.png", "sky.jpg", "sky.png"]
 
 

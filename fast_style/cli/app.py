@@ -80,6 +80,7 @@ def app(
         with warnings_shown():
             serve(Settings(host, port, device, styles, photos), ready)
     except KeyboardInterrupt:
-        click.echo("\nfast-style: stopped; all photos are deleted", err=True)
-        sys.stdout.flush()
-        os._exit(0)  # Python would wait for a picture that is being painted
+        pass  # where SIGINT was ignored at the start, as in a script's background, it only returns
+    click.echo("\nfast-style: stopped; all photos are deleted", err=True)
+    sys.stdout.flush()
+    os._exit(0)  # Python would wait for a picture that is being painted, or abort

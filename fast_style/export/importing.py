@@ -7,6 +7,7 @@ program scales its values goes into the first and the last kernel.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,12 @@ def import_style(source: Path, target: Path, values: Values | None = None) -> st
     layout = next((each for each in LAYOUTS if f"{each.to_rgb}.weight" in tensors), None)
     if layout is None:
         programs = ", ".join(each.program for each in LAYOUTS)
+        first = (
+            f"its first tensors are {', '.join(sorted(tensors)[:3])}" if tensors else "it is empty"
+        )
         raise UserError(
-            f"{source} is not a network that can be imported (it begins with "
-            f"{', '.join(sorted(tensors)[:3])}): give a state dict of {programs}"
+            f"{source} is not a network that can be imported ({first}): give a state dict of "
+            f"{programs}"
         )
     config = _config(tensors, layout, source)
     weights = _weights(tensors, layout, plan_network(**config), source)
@@ -167,7 +171,9 @@ def _tensors(source: Path) -> dict[str, Tensor]:
         if source.suffix == ".safetensors":
             content: Any = load_file(source)
         else:
-            content = torch.load(source, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on kinds of pickle
+                content = torch.load(source, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # what is no pickle of tensors fails in many ways

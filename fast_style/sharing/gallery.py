@@ -68,8 +68,10 @@ def styles_in(folder: Path) -> list[Path]:
     """The styles in a folder, by name. What is no style is logged and left out.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or no such folder.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name one of {SUFFIX} files of training")
     found = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:

@@ -41,11 +41,11 @@ def read_blend(style: Style) -> StyleFile:
     found = {name: read_style(name) for name in shares}
     if len({each.config["adjustable"] for each in found.values()}) > 1:
         found = {name: each.at_strength(1) for name, each in found.items()}
-    first, *others = found.values()
-    for other in others:
+    (first_name, first), *others = found.items()
+    for name, other in others:
         if other.plan != first.plan:
             raise UserError(
-                f"styles '{first.name}' and '{other.name}' cannot be blended: their networks have "
+                f"styles '{first_name}' and '{name}' cannot be blended: their networks have "
                 f"different shapes, {_shape(first)} and {_shape(other)}; blend styles that were "
                 "trained with the same model"
             )

@@ -106,7 +106,8 @@ def _read(job: Job, size: int | None, depth: int | None) -> WholePhoto:
     deep = holds_16_bits(job.target)
     if depth == 16 and not deep:
         raise UserError(
-            f"{job.target} cannot have 16 bits a channel, only PNG and TIFF can: add --format png"
+            f"{job.target} cannot have 16 bits a channel, only PNG and TIFF can: write a PNG, by "
+            "--format png, or by -o with a name that ends in .png"
         )
     photo = open_photo(job.source, note=log.warning, deep=deep and depth != 8)
     if depth == 16:
