@@ -1,5 +1,10 @@
 """The OpenVINO graph computes PyTorch's numbers at every size."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import openvino
 import pytest
@@ -132,3 +137,16 @@ def test_few_bits_keep_a_page_that_is_nearly_white(style: str) -> None:
     exact = CompiledTransformer(weights, exactly=True)(given).astype(float)
     error = np.square(CompiledTransformer(weights, exactly=False)(given) - exact).mean() / 255**2
     assert -10 * np.log10(error + 1e-9) > 40
+
+
+def test_nobody_is_told_that_openvino_is_used(tmp_path: Path) -> None:
+    code = "import fast_style.stylizing.openvino, sys; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "None\n"
+    assert not list(tmp_path.iterdir())  # what reports leaves its identity in the home folder

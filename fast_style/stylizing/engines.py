@@ -31,6 +31,9 @@ Pending = Callable[[], Picture]
 # the last layers hold a few activations of full size at once, some pictures' in float32.
 BYTES_PER_VALUE = 14
 
+# OpenVINO and its plugin are loaded into this memory. With less, the process may hang.
+BYTES_TO_START = 150_000_000
+
 # Memory of the bands at work, however large the picture (`scripts/benchmark.py scale` measures it).
 BYTES_IN_BANDS = 100_000_000
 BYTES_PER_PIXEL, BYTES_PER_FLOAT_PIXEL = 4, 12  # of a picture in memory
@@ -103,6 +106,8 @@ class OpenVinoEngine:
     files_at_once = 1  # a picture occupies all cores
 
     def __init__(self, style: StyleFile, exactly: bool) -> None:
+        if available_memory() < BYTES_TO_START:
+            raise MemoryError("no room for OpenVINO")
         from fast_style.stylizing import openvino
 
         bf16 = not exactly and openvino.computes_in_bf16()

@@ -6,19 +6,25 @@ fraction of the time: nothing here needs PyTorch.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
-import openvino.opset13 as ops
 from numpy.typing import NDArray
 
-from fast_style.images.grain import grain
-from fast_style.networks import Layer, Plan
-from fast_style.networks.plan import EPSILON, JOHNSON
+# OpenVINO reports each import to its makers, by a process that it forks, unless the package that
+# does so is missing. After this line Python does not find it.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+import openvino.opset13 as ops  # noqa: E402
+
+from fast_style.images.grain import grain  # noqa: E402
+from fast_style.networks import Layer, Plan  # noqa: E402
+from fast_style.networks.plan import EPSILON, JOHNSON  # noqa: E402
 
 if TYPE_CHECKING:
     from openvino import Node
