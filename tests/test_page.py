@@ -77,7 +77,8 @@ def test_a_photo_is_painted_in_all_styles(visit: Visit, address: str, expect: An
     expect(page.locator(".caption")).to_contain_text("coffee.jpg600 \u00d7 400")
     page.locator(".swatch", has_text="wave").click()
     expect(page.get_by_label("wave")).to_be_checked()
-    page.locator("#status", has_text="up to date").wait_for(state="attached")
+    expect(page.locator("#picture[data-shown*=wave]")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("The painting is up to date.")
     assert asked(page)[-1]["style"] == "wave"
 
 

@@ -202,6 +202,6 @@ def test_styles_are_trained_and_stopped(
     expect(short).to_contain_text("Step 20 of 20")
     expect(short.get_by_role("img", name="What short paints after 20 steps")).to_be_visible()
     short.get_by_role("button", name="Paint with it").click()
-    expect(page.get_by_label("short")).to_be_checked()
+    expect(page.get_by_role("radio", name="short")).to_be_checked()
     expect(page.locator(".swatch img:visible")).to_have_count(len(shipped_styles()) + 2)
     expect(page.locator('#picture[data-shown*=\'"style":"short"\']')).to_be_visible()

@@ -65,8 +65,8 @@ def serve(settings: Settings, ready: Callable[[str], object]) -> None:
     Raises:
         UserError: if it cannot listen there, or this machine does not have the device.
     """
-    if settings.device != "auto" and not is_cpu(settings.device):
-        find_device(settings.device)
+    if not is_cpu(settings.device):
+        find_device(settings.device)  # refused now, rather than with each photo
     with _listening(settings) as listener:
         port = listener.getsockname()[1]
         token = "" if settings.is_private else secrets.token_urlsafe(32)
