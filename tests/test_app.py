@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -57,6 +58,12 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
+def smooth(width: int, height: int) -> Image.Image:
+    """A picture that JPEG hardly changes."""
+    coarse = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
 # --- painting ---
 
 
@@ -106,8 +113,7 @@ def test_small_pictures_show_the_photo_in_the_style(
     client: TestClient, styles: Path, tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.png"
-    coarse = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize((1600, 1200), Image.Resampling.BICUBIC).save(photo)
+    smooth(1600, 1200).save(photo)
     given = give(client, photo)
     assert (given["name"], given["width"], given["height"]) == ("photo.png", 1600, 1200)
     thumbnail = client.get(f"/api/photos/{given['id']}/thumbnails/tiny")
@@ -127,12 +133,27 @@ def test_small_pictures_show_the_photo_in_the_style(
     assert np.abs(seen - wanted).mean() < 3 < np.abs(plain - wanted).mean()  # JPEG averages out
 
 
-def test_strength_zero_is_the_photo(client: TestClient, photo: Path) -> None:
-    answer = client.get(
-        f"/api/photos/{give(client, photo)['id']}/preview", params={"style": "tiny", "strength": 0}
-    )
-    difference = np.asarray(opened(answer.content), int) - np.asarray(open_picture(photo), int)
-    assert np.abs(difference).mean() < 12  # JPEG of noise
+def test_a_style_that_is_written_again_paints_previews_anew(tmp_path: Path, photo: Path) -> None:
+    file = tmp_path / "tiny.safetensors"
+    with serving(tmp_path) as client:
+        preview = f"/api/photos/{give(client, photo)['id']}/preview?style=tiny"
+        seen = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            save_style(TrainedStyle(ImageTransformer((4, 8, 8), residual_blocks=1), "tiny"), file)
+            seen.append(client.get(preview).content)
+        assert seen[0] != seen[1]
+
+
+def test_strength_zero_is_the_photo(client: TestClient, tmp_path: Path) -> None:
+    smooth(320, 240).save(tmp_path / "photo.png")
+    preview = f"/api/photos/{give(client, tmp_path / 'photo.png')['id']}/preview"
+    differences = []
+    for strength in (0, 1):
+        answer = client.get(preview, params={"style": "tiny", "strength": strength})
+        shown, given = opened(answer.content), open_picture(tmp_path / "photo.png")
+        differences.append(np.abs(np.asarray(shown, int) - np.asarray(given, int)).mean())
+    assert differences[0] < 3 < differences[1]  # JPEG is off by one or two levels
 
 
 def test_strokes_of_a_preview_are_as_wide_as_those_of_the_file() -> None:
@@ -315,6 +336,17 @@ def test_a_visitor_keeps_only_so_many_photos(styles: Path, photo: Path) -> None:
         give(client, photo)
 
 
+def test_a_full_disk_gets_no_more_paintings(
+    client: TestClient, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = give(client, photo)["id"]
+    full = shutil.disk_usage(photo)._replace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    refusal(client.post(f"/api/photos/{id}/paintings", json={"style": "tiny"}), 503, "try again")
+    with photo.open("rb") as file:
+        refusal(client.post("/api/photos", files={"file": file}), 503, "try again")
+
+
 # --- in turn ---
 
 
@@ -409,6 +441,12 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused_command(run("app", "--port", str(port)), f"port {port}", "choose another")
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_page_opens() -> None:
+    result = run("app", "--port", "0", "--device", "meta")
+    refused_command(result, "meta", "--device")
+    assert "listens" not in result.stdout
 
 
 # --- training ---

@@ -242,6 +242,15 @@ def test_npm_fetches_the_runtime_and_an_earlier_page_is_replaced(
     assert files(page / "runtime") == files(folder / "runtime")
 
 
+def test_files_that_were_there_before_the_page_stay(
+    package: Path, styles: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles" / "mine.onnx").write_bytes(b"mine")
+    assert run("export", styles[0], "--web", tmp_path, "--runtime", package).exit_code == 0
+    assert files(tmp_path / "styles") == ["dawn.onnx", "mine.onnx"]
+
+
 def test_mistakes_get_a_sentence_and_nothing_is_written(
     styles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

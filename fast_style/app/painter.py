@@ -175,7 +175,8 @@ class Painter:
             raise Refusal(
                 TOO_MANY, f"{self.limits.paintings} of your pictures wait: let one be painted first"
             )
-        if self.queue.waiting({Kind.PAINTING}) >= self.limits.paintings_in_all:
+        waiting = self.queue.waiting({Kind.PAINTING})
+        if waiting >= self.limits.paintings_in_all or self.photos.disk_is_full():
             raise Refusal(BUSY, "the server has too much to paint now: try again in a minute")
         id = secrets.token_urlsafe(16)
         painting = Painting(id, photo, _job(photo, options, style, id), options.style)

@@ -107,10 +107,13 @@ class PhotoShelf:
                 TOO_MANY,
                 f"you have {self.limits.photos} photos here, as many as are kept: remove one first",
             )
-        used, free = sum(photo.bytes for photo in photos), shutil.disk_usage(self.folder).free
-        full = used >= self.limits.bytes_in_all or free < 4 * self.limits.upload_bytes
-        if full or len(photos) >= self.limits.photos_in_all:
+        full = sum(photo.bytes for photo in photos) >= self.limits.bytes_in_all
+        if full or self.disk_is_full() or len(photos) >= self.limits.photos_in_all:
             raise Refusal(BUSY, "the server keeps as many photos as it can: try again later")
+
+    def disk_is_full(self) -> bool:
+        """Whether the disk has room for a few more files alone."""
+        return shutil.disk_usage(self.folder).free < 4 * self.limits.upload_bytes
 
     def add(self, upload: IO[bytes], name: str | None, visitor: str) -> Photo:
         """Check and keep a photo.

@@ -14,6 +14,7 @@ import uvicorn
 from fast_style.app.gate import LOOPBACK_NAMES, App, Gate
 from fast_style.app.limits import Limits
 from fast_style.app.web import make_app
+from fast_style.devices import find_device, is_cpu
 from fast_style.errors import UserError
 
 LAST_ANSWERS_S = 3  # how long the end waits for answers that are being sent
@@ -64,8 +65,10 @@ def serve(settings: Settings, ready: Callable[[str], object]) -> None:
         ready: called with the address to open, once the server listens.
 
     Raises:
-        UserError: if it cannot listen there.
+        UserError: if it cannot listen there, or this machine does not have the device.
     """
+    if not is_cpu(settings.device):
+        find_device(settings.device)  # refused now, rather than with each photo
     with _listening(settings) as listener:
         port = listener.getsockname()[1]
         token = "" if settings.is_private else secrets.token_urlsafe(32)

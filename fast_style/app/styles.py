@@ -73,7 +73,7 @@ class LoadedStyles:
     def __init__(self, device: str, kept: int) -> None:
         self.device = device
         self.kept = kept
-        self._loaded: OrderedDict[tuple[Path, float], Stylizer] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, int, float], Stylizer] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, file: Path, strength: float = 1.0) -> Stylizer:
@@ -82,7 +82,8 @@ class LoadedStyles:
         Raises:
             UserError: as `Stylizer`.
         """
-        key = (file, strength)
+        written = file.stat().st_mtime_ns if file.exists() else 0  # a style may be trained again
+        key = (file, written, strength)
         with self._lock:
             stylizer = self._loaded.pop(key, None) or Stylizer(file, self.device, strength=strength)
             self._loaded[key] = stylizer

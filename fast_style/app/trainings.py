@@ -224,7 +224,7 @@ class Trainings:
         """Return the numbers of all trainings, and the trainings with these ids."""
         going = [training for training in self._all() if training.ended is None]
         running = sum(training.process is not None for training in going)
-        mine = [self._trainings[id] for id in ids if id in self._trainings]
+        mine = filter(None, map(self._trainings.get, ids))
         described = [
             t.described(self.queue.ahead(t.task) if t.task and t.ended is None else 0) for t in mine
         ]
@@ -309,11 +309,24 @@ class Trainings:
         return list(self._trainings.values())
 
     def _run(self, training: Training) -> None:
-        with self._lock:
+        try:
+            process = self._begun(training)
+            if process is not None:
+                with process:
+                    psutil.Process(process.pid).nice(NICENESS)
+                    status = process.wait()
+                self._finish(training, status)
+        except Exception as error:
+            log.error("a training failed", exc_info=error)
+            training.error = "the server made a mistake: try again"
+        finally:
+            training.ended = time.monotonic()
+
+    def _begun(self, training: Training) -> subprocess.Popen[bytes] | None:
+        """Start the program of a training; None where it was stopped before."""
+        with self._lock, (training.folder / "messages.txt").open("wb") as messages:
             if training.cancelled:
-                training.ended = time.monotonic()
-                return
-            messages = (training.folder / "messages.txt").open("wb")
+                return None
             training.process = subprocess.Popen(
                 self._command(training),
                 cwd=training.folder,
@@ -322,16 +335,7 @@ class Trainings:
                 stderr=messages,
                 start_new_session=True,  # Ctrl-C is for the server, which stops trainings itself
             )
-        try:
-            with messages, training.process:
-                psutil.Process(training.process.pid).nice(NICENESS)
-                status = training.process.wait()
-            self._finish(training, status)
-        except Exception as error:
-            log.error("a training failed", exc_info=error)
-            training.error = "the server made a mistake: try again"
-        finally:
-            training.ended = time.monotonic()
+            return training.process
 
     def _command(self, training: Training) -> list[str]:
         steps = training.steps

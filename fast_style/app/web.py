@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,11 +30,10 @@ from fast_style.app.styles import StyleShelf
 from fast_style.app.trainings import Trainings
 from fast_style.app.work import Task
 from fast_style.bundled import PAGE
-from fast_style.extras import missing_extra
+from fast_style.extras import TRAINING, installed, missing_extra
 
 UPLOAD_TOO_SLOW, CLIENT_GONE = 408, 499
 LOOK_S = 0.25  # between two looks whether a client is still there
-TRAINING_PACKAGES = ("hydra", "pytorch_lightning", "torch", "torchvision")
 MOST_IDS = 100  # of trainings in a question
 SWEEP_S = 60.0  # between two looks for what is to be deleted
 
@@ -101,7 +99,7 @@ async def _lifespan(
         photos, shelf = PhotoShelf(Path(folder) / "photos", limits), StyleShelf(styles)
         painter = Painter(photos, shelf, device, limits)
         trainings = None
-        if all(map(find_spec, TRAINING_PACKAGES)):
+        if installed(*TRAINING):
             given = Path(folder) / "trainings"
             trainings = Trainings(given, styles, roots, settings, device, limits)
         decoding = CapacityLimiter(limits.decoded_at_once)

@@ -11,6 +11,7 @@ import click
 from fast_style.cli.options import device_option, examples
 from fast_style.cli.output import warnings_shown
 from fast_style.errors import UserError
+from fast_style.extras import need
 
 
 @click.command(
@@ -69,12 +70,7 @@ def app(
 
     Photos stay on this machine. They are deleted after an hour, or when the page is left.
     """
-    from importlib.util import find_spec
-
-    from fast_style.extras import missing_extra
-
-    if not all(map(find_spec, ("fastapi", "python_multipart", "uvicorn"))):
-        raise missing_extra("app", "pages in a browser")
+    need("app", "pages in a browser", "fastapi", "python_multipart", "uvicorn")
     if wrong := [setting for setting in settings if "=" not in setting]:
         raise UserError(f"'{wrong[0]}' is no setting: give NAME=VALUE, as data.size=256")
     for folder in photos:

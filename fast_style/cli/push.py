@@ -56,4 +56,4 @@ def _confirm(repository: str) -> None:
     except click.Abort:  # nobody answers
         agreed = False
     if not agreed:
-        raise UserError("nothing was pushed: agree, or by --yes, or add --private")
+        raise UserError("nothing was pushed: answer y, or add --yes or --private")

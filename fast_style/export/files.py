@@ -9,7 +9,7 @@ from pathlib import Path
 from fast_style.checkpoint import StyleFile, find_style, read_style
 from fast_style.errors import UserError
 from fast_style.export.onnx import Precision, onnx_model
-from fast_style.extras import missing_extra
+from fast_style.extras import need
 from fast_style.files import replace_file
 
 
@@ -42,10 +42,9 @@ def export_pt2(styles: Sequence[str], target: Path) -> Iterator[Path]:
             which has PyTorch, is not installed.
     """
     planned = _targets(styles, target, ".pt2")
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise missing_extra("train", "programs of torch.export") from error
+    need("train", "programs of torch.export", "torch")
+    import torch
+
     from fast_style.export.pt2 import exported_program
 
     for path, style in planned.items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fast_style.checkpoint import TrainedStyle, save_style
 from fast_style.errors import UserError
-from fast_style.extras import missing_extra
+from fast_style.extras import need
 from fast_style.networks import Plan, Upsampling, plan_network
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ HALF_LIMIT = 65504  # the largest number in half precision, in which styles are 
 class Layout:
     """How one program names its tensors.
 
-    Names have ``{n}`` for a number that counts from 1, ``{i}`` for one from 0 and ``{even}`` for
+    Names have ``{n}`` for a number that counts from 1, ``{n4}`` for one from 4 and ``{even}`` for
     one from 0 in steps of 2.
 
     Args:
@@ -43,7 +43,6 @@ class Layout:
         encoder: names of a convolution and its norm.
         residual: the same, in which ``{block}`` counts blocks from 0 and ``{block1}`` from 1.
         decoder: the same.
-        norms_before_decoder: that ``{n}`` counts on from.
         to_rgb: the last convolution.
         values: what the program gives its networks.
         upsampling: of the decoder.
@@ -79,7 +78,7 @@ class Layout:
 
 
 def _numbers(i: int) -> dict[str, int]:
-    return {"i": i, "n": i + 1, "n4": i + 4, "even": 2 * i}
+    return {"n": i + 1, "n4": i + 4, "even": 2 * i}
 
 
 LAYOUTS = (
@@ -131,10 +130,9 @@ def import_style(source: Path, target: Path, values: Values | None = None) -> st
     Raises:
         UserError: if the file cannot be read, is not such a network, or cannot be written.
     """
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise missing_extra("train", "networks of other programs") from error
+    need("train", "networks of other programs", "torch")
+    import torch
+
     from fast_style.networks.transformer import ImageTransformer
 
     tensors = _tensors(source)

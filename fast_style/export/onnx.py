@@ -8,7 +8,7 @@ picture.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.checkpoint import StyleFile, read_style, shipped_styles
-from fast_style.extras import missing_extra
+from fast_style.extras import need
 from fast_style.images.grain import grain_tiles
 from fast_style.networks import MIN_SIDE, Layer, Plan
 from fast_style.networks.plan import EPSILON
@@ -49,10 +49,8 @@ def onnx_model(style: StyleFile, precision: Precision = "float32") -> onnx.Model
     Raises:
         UserError: if the extra ``export`` is not installed.
     """
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise missing_extra("export", "ONNX files") from error
+    need("export", "ONNX files", "onnx")
+    import onnx
 
     graph = _Graph(style.weights, precision)
     graph.add_network(style.plan)
@@ -205,7 +203,7 @@ class _Graph:
         x = self._to_space(self.node("Conv", x, squares, bias, strides=[2, 2]))
         return self._slice(x, (0, 0), size)
 
-    def _norm(self, x: str, layer: Layer, scales: Any) -> str:
+    def _norm(self, x: str, layer: Layer, scales: Iterator[str]) -> str:
         """Instance norm with scale and shift, and the layer's activation."""
         x = self.node("InstanceNormalization", x, next(scales), next(scales), epsilon=EPSILON)
         return self.node("Relu", x) if layer.activation == "relu" else x

@@ -89,8 +89,9 @@ def write_page(
     }
     for name, data in runtime_files(package).items():
         replace_file(folder / "runtime" / name, data)
-    for unused in (folder / "styles").glob("*.onnx"):
-        unused.unlink()
+    if (folder / STYLES).exists():  # else the folder is no page of ours yet, and its files stay
+        for unused in (folder / "styles").glob("*.onnx"):
+            unused.unlink()
     for name, model in models.items():
         replace_file(folder / name, model.SerializeToString())
     replace_file(folder / STYLES, json.dumps(content, indent=1).encode())
