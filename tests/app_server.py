@@ -20,11 +20,15 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 
 @contextmanager
 def serving(
-    styles: Path, token: str = "", photo_folders: tuple[Path, ...] = (), **limits: Any
+    styles: Path,
+    token: str = "",
+    photo_folders: tuple[Path, ...] = (),
+    training: tuple[str, ...] = (),
+    **limits: Any,
 ) -> Iterator[TestClient]:
     """A client of a server with these folders; see `Limits`."""
     host = "0.0.0.0" if token else "127.0.0.1"
-    settings = Settings(host, PORT, "cpu", styles, photo_folders, Limits(**limits))
+    settings = Settings(host, PORT, "cpu", styles, photo_folders, training, Limits(**limits))
     with TestClient(gated(settings, token, PORT), base_url=ADDRESS) as client:
         yield client
 

@@ -1,5 +1,6 @@
 """Commands in this process, and what tests expect of their results."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ def run(*arguments: str | Path) -> Result:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
+
+
+def heed_ctrl_c() -> None:
+    """What a process does first that is to heed SIGINT, which shells let background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def complaints(result: Result) -> list[str]:

@@ -478,9 +478,8 @@ def wait_for(client: TestClient, id: str, *states: str) -> dict[str, Any]:
 def test_a_training_that_is_stopped_keeps_its_network(tmp_path: Path, photo: Path) -> None:
     styles, empty = tmp_path / "styles", tmp_path / "empty"
     empty.mkdir()
-    with serving(styles) as client:
-        # Smaller steps than those that visitors get.
-        client.app.app.state.held.trainings.experiment = "quickstart"  # type: ignore[attr-defined]
+    smaller = ("model=small", "init=null", "data.size=96", "loss.style_scales=[1]")
+    with serving(styles, training=smaller) as client:
 
         def start(name: str, photos: str) -> str:
             data = {"photos": photos, "steps": "20", "name": name}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import files, refused, run
+from command_line import files, heed_ctrl_c, refused, run
 from PIL import Image
 
 from fast_style.checkpoint import shipped_styles, small_styles
@@ -175,7 +175,7 @@ def test_a_large_picture_shows_progress_and_ends_with_ctrl_c(tmp_path: Path) -> 
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_ctrl_c,
     ) as program:
         os.close(theirs)
         seen = b""

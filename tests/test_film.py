@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from command_line import heed_ctrl_c
 from film_making import (
     drawn,
     exact,
@@ -520,7 +521,13 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started(film: Path, target: Path, style: Path, codec: str = "h264") -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(film), str(target), str(style), codec]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
+    )
 
 
 def stop_after(process: subprocess.Popen[str], frames: int, by: signal.Signals) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from command_line import complaints, refused, run
+from command_line import complaints, heed_ctrl_c, refused, run
 from film_making import incomplete_film, make_film, times_of
 from PIL import Image
 
@@ -136,7 +136,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, style: Path) -> None:
     command += ["--style", str(style), "-o", str(target)]
     terminal, ours = pty.openpty()
     termios.tcsetwinsize(ours, (24, 100))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=ours)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=ours, preexec_fn=heed_ctrl_c)
     os.close(ours)
     shown = bytearray()
 

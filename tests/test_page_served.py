@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LONG = 240_000  # ms: for a training beside other tests
+SMALL_STEPS = ("model=small", "init=null", "data.size=64", "loss.style_scales=[1]")
 SENT_BACK = "Failed to load resource: the server responded with a status of 400"
 
 
@@ -41,6 +42,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> Iterato
         "0",
         "--styles",
         str(styles),
+        *SMALL_STEPS,
     ]
     with subprocess.Popen(
         command, cwd=photos[0].parent, stdout=subprocess.PIPE, text=True

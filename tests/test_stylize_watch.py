@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import files, noise, refused, run
+from command_line import files, heed_ctrl_c, noise, refused, run
 from PIL import Image
 
 from fast_style.errors import UserError
@@ -37,7 +37,7 @@ class Watching:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=heed_ctrl_c,
         )
         self.lines: queue.Queue[dict[str, Any]] = queue.Queue()
         assert self.program.stderr is not None

@@ -31,6 +31,7 @@ class Settings:
         styles: folder of further styles, to which trained ones are added.
         photos: folders of photos that trainings may use. Without any, they may use every folder if
             this machine alone can reach the server, and else none.
+        training: settings of all trainings, as for ``fast-style train``.
         limits: what visitors may ask for.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     device: str = "auto"
     styles: Path = Path("styles")
     photos: tuple[Path, ...] = ()
+    training: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -94,7 +96,9 @@ def gated(settings: Settings, token: str, port: int) -> App:
     if not token:
         names = {*LOOPBACK_NAMES, _shown_host(settings).lower()}
         hosts = frozenset({f"{name}:{port}" for name in names} | (names if port == 80 else set()))
-    app = make_app(settings.styles, settings.roots, settings.device, settings.limits)
+    app = make_app(
+        settings.styles, settings.roots, settings.training, settings.device, settings.limits
+    )
     return Gate(app, token, hosts, settings.limits.upload_bytes)
 
 

@@ -128,16 +128,24 @@ class Trainings:
         folder: folder for paintings and runs.
         styles: folder that finished styles are written to; it is made when it is needed.
         roots: folders whose photos may be used; None for all.
+        settings: of all trainings, as for ``fast-style train``.
         device: where to train, as for `Stylizer`.
         limits: how many.
     """
 
     def __init__(
-        self, folder: Path, styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits
+        self,
+        folder: Path,
+        styles: Path,
+        roots: Sequence[Path] | None,
+        settings: Sequence[str],
+        device: str,
+        limits: Limits,
     ) -> None:
         self.folder = folder
         self.styles = styles
         self.roots = None if roots is None else [root.resolve() for root in roots]
+        self.settings = settings
         self.experiment = "cpu" if is_cpu(device) else "gpu"
         self.limits = limits
         self.queue = WorkQueue([{Kind.TRAINING}])
@@ -335,6 +343,7 @@ class Trainings:
             *(sys.executable, "-m", "fast_style.cli", "train"),
             f"experiment={self.experiment}",
             *(["data=dead_leaves"] if training.photos is None else [f"data.dir={training.photos}"]),
+            *self.settings,
             f"style={training.file}",
             f"output_dir={training.run}",
             f"trainer.max_steps={steps}",

@@ -51,17 +51,24 @@ class State:
     receiving: Counter[str] = field(default_factory=Counter)  # uploads by visitor
 
 
-def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits) -> FastAPI:
+def make_app(
+    styles: Path,
+    roots: Sequence[Path] | None,
+    settings: Sequence[str],
+    device: str,
+    limits: Limits,
+) -> FastAPI:
     """Make the app behind the page. It keeps pictures in a folder that goes when it ends.
 
     Args:
         styles: folder of further styles, to which trained ones are added.
         roots: folders of photos that trainings may use; None for all.
+        settings: of all trainings, as for ``fast-style train``.
         device: where to paint and train, as for `Stylizer`.
         limits: what visitors may ask for.
     """
     app = FastAPI(
-        lifespan=partial(_lifespan, styles, roots, device, limits),
+        lifespan=partial(_lifespan, styles, roots, settings, device, limits),
         openapi_url=None,
         redirect_slashes=False,
     )
@@ -80,7 +87,12 @@ def make_app(styles: Path, roots: Sequence[Path] | None, device: str, limits: Li
 
 @asynccontextmanager
 async def _lifespan(
-    styles: Path, roots: Sequence[Path] | None, device: str, limits: Limits, app: FastAPI
+    styles: Path,
+    roots: Sequence[Path] | None,
+    settings: Sequence[str],
+    device: str,
+    limits: Limits,
+    app: FastAPI,
 ) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory(prefix="fast-style-", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "photos").mkdir(mode=0o700)
@@ -88,7 +100,8 @@ async def _lifespan(
         painter = Painter(photos, shelf, device, limits)
         trainings = None
         if installed(*TRAINING):
-            trainings = Trainings(Path(folder) / "trainings", styles, roots, device, limits)
+            given = Path(folder) / "trainings"
+            trainings = Trainings(given, styles, roots, settings, device, limits)
         decoding = CapacityLimiter(limits.decoded_at_once)
         app.state.held = State(limits, photos, shelf, painter, trainings, decoding)
         sweeping = asyncio.create_task(_sweep(app.state.held, min(SWEEP_S, limits.keep_s / 4)))

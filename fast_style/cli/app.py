@@ -19,8 +19,10 @@ from fast_style.extras import need
         "app --open",
         "app --styles my-styles --port 8080",
         "app --host 0.0.0.0 --photos photos",
+        "app data.size=256 model=small   # for trainings",
     )
 )
+@click.argument("settings", nargs=-1, metavar="[SETTINGS]...")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -54,13 +56,23 @@ from fast_style.extras import need
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser.")
 @device_option
 def app(
-    host: str, port: int, styles: Path, photos: tuple[Path, ...], opens: bool, device: str
+    settings: tuple[str, ...],
+    host: str,
+    port: int,
+    styles: Path,
+    photos: tuple[Path, ...],
+    opens: bool,
+    device: str,
 ) -> None:
     """Stylize photos and train styles on a page in your browser, until Ctrl-C.
+
+    SETTINGS, as those of `train`, change all trainings.
 
     Photos stay on this machine. They are deleted after an hour, or when the page is left.
     """
     need("app", "pages in a browser", "fastapi", "python_multipart", "uvicorn")
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise UserError(f"'{wrong[0]}' is no setting: give NAME=VALUE, as data.size=256")
     for folder in photos:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder: let --photos name a folder of photos")
@@ -74,7 +86,7 @@ def app(
 
     try:
         with warnings_shown():
-            serve(Settings(host, port, device, styles, photos), ready)
+            serve(Settings(host, port, device, styles, photos, settings), ready)
     except KeyboardInterrupt:
         pass  # where SIGINT was ignored at the start, as in a script's background, it only returns
     click.echo("\nfast-style: stopped; all photos are deleted", err=True)

@@ -102,4 +102,6 @@ class SaveIfALoaderDies(Callback):
 
 def loader_died(error: BaseException) -> bool:
     """Return whether PyTorch raised this error because a loader process died."""
+    if isinstance(error, (ConnectionError, EOFError)):  # it died while it handed a batch over
+        return True
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)

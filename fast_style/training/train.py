@@ -236,12 +236,13 @@ def _fit(
             trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as error:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from error
-        except RuntimeError as error:
+        except (RuntimeError, ConnectionError, EOFError) as error:
             if not loader_died(error):
                 raise
             last = Path(cfg.output_dir, run_folder.LAST)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"a process that loads photos died ({str(error).splitlines()[0]}), often for lack "
+                f"a process that loads photos died ({reason}), often for lack "
                 f"of memory: resume with ckpt_path={quote(str(last))} and fewer data.workers"
             ) from error
 
