@@ -466,6 +466,11 @@ def test_a_device_that_is_not_there_is_refused_before_the_page_opens() -> None:
 # --- training ---
 
 
+@pytest.mark.parametrize("setting", ["foo=bar", "data.size=-3", "data.size"])
+def test_wrong_settings_of_trainings_are_refused_at_the_start(setting: str) -> None:
+    refused_command(run("app", setting), setting.partition("=")[0])
+
+
 def wait_for(client: TestClient, id: str, *states: str) -> dict[str, Any]:
     while True:
         (training,) = client.get(f"/api/trainings?mine={id}").json()["mine"]

@@ -25,6 +25,7 @@ from fast_style.app.refusal import BUSY, NOT_NOW, TOO_MANY, UNKNOWN, WRONG, Refu
 from fast_style.app.work import Kind, Task, WorkQueue
 from fast_style.checkpoint import shipped_styles
 from fast_style.devices import is_cpu
+from fast_style.errors import UserError
 from fast_style.files import numbered, replacing
 
 log = logging.getLogger(__name__)
@@ -377,6 +378,24 @@ class Trainings:
             return "the training ended unexpectedly: whoever runs the server sees why"
         sentence = str(found[-1]).replace(str(training.file), training.painting)
         return sentence.replace(f"{training.folder}/", "")
+
+
+def check_settings(settings: Sequence[str]) -> None:
+    """Check settings of trainings before any begins.
+
+    Args:
+        settings: as for ``fast-style train``.
+
+    Raises:
+        UserError: for the first that is wrong.
+    """
+    from fast_style.config.compose import compose_config
+    from fast_style.config.settings import check
+
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise UserError(f"'{wrong[0]}' is no setting: give NAME=VALUE, as data.size=256")
+    given = ["experiment=cpu", "data=dead_leaves", *settings, "style=wave", "output_dir=."]
+    check(compose_config(given))
 
 
 def style_name(name: str) -> str:

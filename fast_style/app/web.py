@@ -178,7 +178,7 @@ def _add_photos(app: FastAPI) -> None:
     async def thumbnail(request: Request, id: str, style: str) -> Response:
         held = _held(request)
         task = held.painter.thumbnail(held.photos.get(id), style)
-        return Response(await _result(request, task), media_type="image/jpeg")
+        return Response(await _result(request, task, shared=True), media_type="image/jpeg")
 
     @app.get("/api/photos/{id}/preview")
     async def preview(request: Request, id: str, options: Annotated[Options, Query()]) -> Response:
@@ -228,8 +228,14 @@ def uploaded(form: FormData) -> UploadFile:
     return file
 
 
-async def _result(request: Request, task: Task) -> bytes:
-    """Wait for a small picture as long as its visitor does."""
+async def _result(request: Request, task: Task, shared: bool = False) -> bytes:
+    """Wait for a small picture as long as its visitor does.
+
+    Args:
+        request: what asks for it.
+        task: paints it.
+        shared: whether other requests may wait for it, so that it must not be dropped with this one.
+    """
     seconds = _held(request).limits.wait_s
     waiting = asyncio.wrap_future(task.future)
     ends = asyncio.get_running_loop().time() + seconds
@@ -238,10 +244,12 @@ async def _result(request: Request, task: Task) -> bytes:
         if waiting.done():
             break
         if await request.is_disconnected():
-            task.future.cancel()
+            if not shared:
+                task.future.cancel()
             raise Refusal(CLIENT_GONE, "nobody waits for this any more")
         if asyncio.get_running_loop().time() > ends:
-            task.future.cancel()
+            if not shared:
+                task.future.cancel()
             raise Refusal(BUSY, "the server has too much to paint now: try again in a minute")
     if waiting.cancelled():
         raise Refusal(NOT_NOW, "something else was asked for meanwhile")

@@ -11,7 +11,7 @@ import click
 from fast_style.cli.options import device_option, examples
 from fast_style.cli.output import warnings_shown
 from fast_style.errors import UserError
-from fast_style.extras import need
+from fast_style.extras import TRAINING, need
 
 
 @click.command(
@@ -71,8 +71,11 @@ def app(
     Photos stay on this machine. They are deleted after an hour, or when the page is left.
     """
     need("app", "pages in a browser", "fastapi", "python_multipart", "uvicorn")
-    if wrong := [setting for setting in settings if "=" not in setting]:
-        raise UserError(f"'{wrong[0]}' is no setting: give NAME=VALUE, as data.size=256")
+    if settings:
+        need("train", "settings of trainings", *TRAINING)
+        from fast_style.app.trainings import check_settings
+
+        check_settings(settings)
     for folder in photos:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder: let --photos name a folder of photos")

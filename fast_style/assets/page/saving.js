@@ -49,9 +49,13 @@ export class Saving {
     }
     for (const item of items) if (item.state === "waiting") this.#photos.mark(item, "ready");
     const stopped = this.#abort.signal.aborted;
-    const file = stopped ? null : await asOneFile(paintings, items.length);
-    if (file) hand(file);
-    say(file ? `${file.name} is downloaded.` : stopped ? "Stopped." : "");
+    try {
+      const file = stopped ? null : await asOneFile(paintings, items.length);
+      if (file) hand(file);
+      say(file ? `${file.name} is downloaded.` : stopped ? "Stopped." : "");
+    } catch {
+      complain(this.#notes, "There is not enough memory for one file of all: download the paintings one by one.");
+    }
     this.#abort = null;
     this.#box.hidden = true;
     this.refresh();
