@@ -234,7 +234,7 @@ async def _result(request: Request, task: Task, shared: bool = False) -> bytes:
     Args:
         request: what asks for it.
         task: paints it.
-        shared: whether other requests may wait for it, so that it must not be dropped with this one.
+        shared: whether other requests may wait for it, too, so that it is not dropped with this.
     """
     seconds = _held(request).limits.wait_s
     waiting = asyncio.wrap_future(task.future)
