@@ -143,7 +143,7 @@ def swinging_light(size: int, frames: int) -> Scene:
 
 
 def _photo(width: int, height: int) -> Floats:
-    """A bundled photo that covers at least so many pixels."""
+    """Resize a bundled photo to cover this width and height, in px."""
     photo = open_picture(PHOTOS / "coffee.jpg")
     scale = max(width / photo.width, height / photo.height)
     sides = (round(photo.width * scale) + 1, round(photo.height * scale) + 1)

@@ -173,7 +173,7 @@ def test_size_and_mirror(film: Path) -> None:
 
 
 def test_smooth_strokes_flicker_less(tmp_path: Path, film: Path, vivid_style: Path) -> None:
-    """The picture stands still, but for its noise."""
+    """Only the noise changes between frames."""
 
     class Noisy:
         """A camera before a wall."""
