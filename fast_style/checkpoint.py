@@ -192,8 +192,8 @@ def find_style(style: str | Path) -> Path:
     """The file of a style.
 
     Args:
-        style: name of a shipped style, as ``wave`` or ``small/wave``, a path, or an address on a
-            hub, which is fetched.
+        style: name of a shipped style, as ``wave`` or ``small/wave``, also as `style_name` writes
+            it, a path, or an address on a hub, which is fetched.
 
     Raises:
         UserError: if there is no such style, or it cannot be fetched.
@@ -201,7 +201,7 @@ def find_style(style: str | Path) -> Path:
     if is_on_hub(style):
         return fetch_style(str(style))
     path = Path(os.path.expanduser(style))
-    shipped = CHECKPOINTS / f"{style}.safetensors"
+    shipped = CHECKPOINTS / f"{re.sub('^small-', 'small/', str(style))}.safetensors"
     if path.is_file():
         return path
     if shipped.is_file():
@@ -215,6 +215,25 @@ def find_style(style: str | Path) -> Path:
         f"style '{style}' is neither a file nor a shipped style: give a .safetensors that training "
         f"wrote, or one of: {names}"
     )
+
+
+def style_name(file: Path) -> str:
+    """The name of a style by its file, as it is shown and as it becomes part of other files' names.
+
+    It is the file's own name. That of a shipped small network begins with its folder's, because a
+    wide network has the same.
+
+    >>> style_name(find_style("small/wave")), style_name(Path("runs/mine.safetensors"))
+    ('small-wave', 'mine')
+    """
+    return f"small-{file.stem}" if _is_small(file) else file.stem
+
+
+def _is_small(file: Path) -> bool:
+    """Whether a file is one of `small_styles`."""
+    # What stands for a blend is in that folder, too, and has a name already.
+    is_style = file.suffix == ".safetensors"
+    return is_style and file.parent.resolve() == (CHECKPOINTS / "small").resolve()
 
 
 def shipped_styles() -> list[str]:
@@ -295,7 +314,9 @@ def _read(path: Path) -> StyleFile:
         recipe, losses = (json.loads(metadata[key]) for key in ("recipe", "losses"))
     if not isinstance(recipe, dict) or not isinstance(losses, dict):
         raise ValueError("recipe and losses must be tables")
-    return StyleFile(config, weights, metadata.get("name", path.stem), recipe, losses)
+    # In the file, a small network has the name of the wide one.
+    name = style_name(path) if _is_small(path) else metadata.get("name", path.stem)
+    return StyleFile(config, weights, name, recipe, losses)
 
 
 def _network_config(given: Any, path: Path) -> dict[str, Any]:

@@ -128,6 +128,16 @@ def test_the_command_blends(photo: Image.Image, tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(written), np.asarray(expected))
 
 
+def test_small_styles_in_a_blend_are_named(photo: Image.Image, tmp_path: Path) -> None:
+    photo.save(tmp_path / "photo.png")
+    for blend in ("small/wave:1,small/starry-night:3", "small/wave:3,small/starry-night:1"):
+        command = ("stylize", tmp_path / "photo.png", "-o", tmp_path / "out", "--blend", blend)
+        assert run(*command).exit_code == 0
+    assert files(tmp_path / "out") == ["photo-small-wave75-small-starry-night25.png", "photo.png"]
+    shares = {"small/wave": 1, "small/starry-night": 3}
+    assert Stylizer(shares, "cpu").name == "small-wave25-small-starry-night75"
+
+
 def test_style_or_blend(tmp_path: Path) -> None:
     both = run("stylize", "photo.jpg", "--style", "wave", "--blend", "wave:1")
     assert "exclude each other" in complaints(both)[-1]

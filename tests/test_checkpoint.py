@@ -24,6 +24,7 @@ from fast_style.checkpoint import (
     save_style,
     shipped_styles,
     small_styles,
+    style_name,
 )
 from fast_style.errors import UserError
 from fast_style.networks.transformer import ImageTransformer
@@ -244,6 +245,20 @@ def test_small_styles_are_found_beside_the_others_and_half_as_wide() -> None:
         assert small.config == wide.config | {"widths": [w // 2 for w in wide.config["widths"]]}
         assert small.recipe["style"] == wide.recipe["style"]
         assert find_style(name).stat().st_size < 1_000_000
+
+
+def test_a_small_style_has_a_name_of_its_own(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_style("wave").name == "wave"
+    for style in ("small/wave", "small-wave", find_style("small/wave")):
+        assert read_style(style).name == load_style(style).name == "small-wave"
+        assert style_name(find_style(style)) == "small-wave"
+    monkeypatch.chdir(find_style("wave").parent / "small")
+    assert style_name(Path("wave.safetensors")) == "small-wave"
+    (tmp_path / "small").mkdir()
+    own = saved.rename(tmp_path / "small" / saved.name)
+    assert style_name(own) == read_style(own).name == "wave"
 
 
 def test_a_file_is_found_by_its_path(

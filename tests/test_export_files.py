@@ -127,6 +127,15 @@ def test_wrong_usage_is_refused(style: Path, tmp_path: Path) -> None:
     assert (tmp_path / "it.txt").read_text() == "kept"
 
 
+def test_a_small_style_is_written_beside_the_wide_one(tmp_path: Path) -> None:
+    result = run("export", "wave", "small/wave", "--onnx", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert files(tmp_path / "out") == ["small-wave.onnx", "wave.onnx"]
+    said = onnxruntime.InferenceSession(tmp_path / "out/small-wave.onnx").get_modelmeta()
+    assert said.custom_metadata_map["style"] == "small-wave"
+    assert "MIT" in said.custom_metadata_map["licence"]
+
+
 def test_what_is_written_does_not_depend_on_the_run(style: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         run("export", style, "--onnx", tmp_path / f"{name}.onnx")

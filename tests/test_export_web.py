@@ -20,7 +20,7 @@ from PIL import Image
 from fast_style.bundled import CHECKPOINTS, PHOTOS
 from fast_style.checkpoint import TrainedStyle, read_style, save_style
 from fast_style.export.npm import NAME, VERSION
-from fast_style.export.web import small_of
+from fast_style.export.web import small_of, web_styles
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing.colour import Preserve
 from fast_style.stylizing.stylizer import Stylizer
@@ -285,3 +285,6 @@ def test_a_small_network_takes_the_place_of_a_shipped_one() -> None:
     for path in (CHECKPOINTS / "small").glob("*.safetensors"):
         small, full = (read_style(style).plan for style in (small_of(path.stem), path.stem))
         assert small.to_rgb.inputs < full.to_rgb.inputs
+    (wide, small) = web_styles(["wave", "small/wave"], full=True)
+    assert (wide.entry["name"], small.entry["name"]) == ("wave", "small-wave")
+    assert small.file == "styles/small-wave.onnx"

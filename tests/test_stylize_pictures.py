@@ -257,6 +257,16 @@ def test_a_second_style_replaces_nothing(tmp_path: Path, style: Path, photo: Pat
     assert files(out) == ["photo-wave.jpg", "photo.jpg"]
 
 
+def test_a_small_style_is_told_from_the_wide_one(tmp_path: Path, photo: Path) -> None:
+    both = ("--style", "small/wave", "--style", "wave")
+    assert stylize(photo, *both, "-o", tmp_path / "out").exit_code == 0
+    assert files(tmp_path / "out") == ["photo-small-wave.jpg", "photo-wave.jpg"]
+    for name in ("small-wave", "wave"):
+        with Image.open(tmp_path / "out" / f"photo-{name}.jpg") as picture:
+            software = picture.getexif()[ExifTags.Base.Software]
+        assert software.endswith(f", style {name}")
+
+
 def test_an_output_with_a_mistyped_suffix(tmp_path: Path, style: Path, photo: Path) -> None:
     refused(stylize(photo, "--style", style, "-o", tmp_path / "out.jpgg"), "out.jpgg", "in .jpg")
     refused(run("sheet", photo, "--style", style, "-o", tmp_path / "out.pgn"), "out.pgn", "in .png")

@@ -19,6 +19,7 @@ from fast_style.app.photos import PREVIEW_SIDE, Photo, PhotoShelf
 from fast_style.app.refusal import BUSY, NOT_NOW, TOO_MANY, UNKNOWN, Refusal, called
 from fast_style.app.styles import LoadedStyles, StyleShelf
 from fast_style.app.work import SMALL, Kind, Task, WorkQueue
+from fast_style.checkpoint import style_name
 from fast_style.devices import is_cpu
 from fast_style.images import Saving, resize_picture
 from fast_style.stylizing.colour import Preserve
@@ -308,7 +309,7 @@ def _job(photo: Photo, options: Options, style: Path, id: str) -> Job:
         others=[str(Saving())],
     )
     target = photo.folder / f"{id}{Placing().suffix_for(photo.file)}"
-    return Job(photo.file, target, mark_of(Path(photo.name), style, settings), style.stem)
+    return Job(photo.file, target, mark_of(Path(photo.name), style, settings), style_name(style))
 
 
 def _jpeg(picture: Image.Image) -> bytes:

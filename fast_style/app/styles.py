@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fast_style.app.refusal import UNKNOWN, Refusal
 from fast_style.bundled import CHECKPOINTS
-from fast_style.checkpoint import read_style, shipped_styles
+from fast_style.checkpoint import read_style, shipped_styles, style_name
 from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.shell import readable
@@ -35,8 +35,8 @@ class StyleShelf:
         found = {name: CHECKPOINTS / f"{name}.safetensors" for name in shipped_styles()}
         for path in sorted(self.folder.glob("*.safetensors")):
             if self._is_style(path):
-                stem = readable(path.stem)  # JSON holds no bytes that are not UTF-8
-                found[next(name for name in numbered(stem) if name not in found)] = path
+                own = readable(style_name(path))  # JSON holds no bytes that are not UTF-8
+                found[next(name for name in numbered(own) if name not in found)] = path
         return found
 
     def file(self, name: str) -> Path:

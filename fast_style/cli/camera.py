@@ -69,7 +69,7 @@ def camera(
     """
     from fast_style.camera import Capture, Controls, Live
     from fast_style.camera.window import TkWindow
-    from fast_style.checkpoint import find_style, shipped_styles
+    from fast_style.checkpoint import find_style, shipped_styles, style_name
     from fast_style.stylizing.stylizer import Stylizer
 
     files = [find_style(style) for style in styles or shipped_styles()]
@@ -84,7 +84,7 @@ def camera(
         try:
             window = TkWindow()
             try:
-                controls = Controls([file.stem for file in files])
+                controls = Controls([style_name(file) for file in files])
                 Live(capture, window, controls, load, out, smooth).run()
             finally:
                 window.close()

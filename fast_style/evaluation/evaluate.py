@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fast_style.bundled import PHOTOS
-from fast_style.checkpoint import find_style, read_style
+from fast_style.checkpoint import find_style, read_style, style_name
 from fast_style.data.datasets import CentreSquares
 from fast_style.devices import find_device
 from fast_style.errors import UserError
@@ -194,7 +194,7 @@ def _load_checkpoints(
             objective = build_objective(spec, path, device)
             references[spec.key] = Reference(objective, f"painting-{len(references)}.jpg")
         taken = [each.name for each in checkpoints]
-        name = next(name for name in numbered(path.stem) if name not in taken)
+        name = next(name for name in numbered(style_name(path)) if name not in taken)
         checkpoints.append(
             CheckpointFigures(
                 path=path,

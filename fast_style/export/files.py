@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fast_style.checkpoint import StyleFile, find_style, read_style
+from fast_style.checkpoint import StyleFile, find_style, read_style, style_name
 from fast_style.errors import UserError
 from fast_style.export.onnx import Precision, onnx_model
 from fast_style.extras import need
@@ -68,7 +68,7 @@ def _targets(styles: Sequence[str], target: Path, suffix: str) -> dict[Path, Sty
         )
     targets: dict[Path, StyleFile] = {}
     for style in styles:
-        path = target / f"{find_style(style).stem}{suffix}"
+        path = target / f"{style_name(find_style(style))}{suffix}"
         if path in targets:
             raise UserError(f"two styles would be written to {path}: export them one by one")
         targets[path] = read_style(style)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fast_style.checkpoint import StyleFile, read_style, shipped_styles
+from fast_style.checkpoint import (
+    StyleFile,
+    find_style,
+    read_style,
+    shipped_styles,
+    small_styles,
+    style_name,
+)
 from fast_style.extras import need
 from fast_style.images.grain import grain_tiles
 from fast_style.networks import MIN_SIDE, Layer, Plan
@@ -87,8 +94,10 @@ def _metadata(style: StyleFile, precision: Precision) -> dict[str, str]:
 
 
 def _licence(style: StyleFile) -> str:
-    if style.name in shipped_styles():
-        shipped = read_style(style.name).weights
+    files = map(find_style, [*shipped_styles(), *small_styles()])
+    named = next((file for file in files if style_name(file) == style.name), None)
+    if named is not None:
+        shipped = read_style(named).weights
         same = shipped.keys() == style.weights.keys()
         if same and all(np.array_equal(style.weights[name], shipped[name]) for name in shipped):
             return "MIT, as fast_style, which ships this style"

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageOps
 
 from fast_style.bundled import CHECKPOINTS, PAINTINGS, PHOTOS
-from fast_style.checkpoint import StyleFile, find_style, read_style
+from fast_style.checkpoint import StyleFile, find_style, read_style, style_name
 from fast_style.hub import SUFFIX
 from fast_style.images import open_picture
 from fast_style.shell import readable
@@ -41,7 +41,8 @@ def make_card(style: str | Path, repository: str, license: str | None) -> dict[s
         UserError: if the style cannot be read.
     """
     path, found = find_style(style), read_style(style)
-    files = {path.stem + SUFFIX: path.read_bytes(), PICTURE: _painted_photos(path)}
+    file = style_name(path) + SUFFIX
+    files = {file: path.read_bytes(), PICTURE: _painted_photos(path)}
     painting = painting_of(path)
     if painting is not None:
         files[PAINTING] = painting.read_bytes()
@@ -54,7 +55,7 @@ def make_card(style: str | Path, repository: str, license: str | None) -> dict[s
     )
     card = environment.get_template("card.md.jinja").render(
         name=readable(found.name),
-        file=path.stem + SUFFIX,
+        file=file,
         repository=repository,
         license=license or ("mit" if _is_shipped(path) else None),
         painting=PAINTING if PAINTING in files else None,
@@ -120,7 +121,7 @@ def _painted_photos(style: Path) -> bytes:
     stylize = Stylizer(style)
     photos = [ImageOps.fit(open_picture(PHOTOS / name), SIZE) for name in SHOWN]
     painted = [stylize(photo) for photo in photos]
-    captions = ["photo"] * len(photos) + [style.stem] * len(photos)
+    captions = ["photo"] * len(photos) + [style_name(style)] * len(photos)
     grid = captioned_grid(list(zip([*photos, *painted], captions, strict=True)), len(photos))
     return as_jpeg(grid)
 

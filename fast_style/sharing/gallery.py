@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from fast_style.checkpoint import StyleFile, find_style, read_style
+from fast_style.checkpoint import StyleFile, find_style, read_style, style_name
 from fast_style.errors import UserError
 from fast_style.files import numbered, replace_file
 from fast_style.hub import SUFFIX
@@ -122,11 +122,11 @@ def make_gallery(
         for name, photo, path in zip(names, opened, photos, strict=True)
     ]
     sections = []
-    for key, file, style in zip(_keys(file.stem for file in files), files, read, strict=True):
+    for key, file, style in zip(_keys(map(style_name, files)), files, read, strict=True):
         stylize = Stylizer(file, device)
         pictures = []
         for name, photo, original in zip(names, opened, shown, strict=True):
-            caption = f"{original.caption}, in {readable(file.stem)}"
+            caption = f"{original.caption}, in {readable(style_name(file))}"
             pictures.append(_write(out, f"pictures/{key}/{name}.jpg", stylize(photo), caption))
             on_picture()
         sections.append(_section(key, file, style, pictures, out, size))
@@ -161,7 +161,7 @@ def _section(
     losses = {f"{name} loss": value for name, value in losses_of(style).items()}
     return Section(
         key,
-        readable(file.stem),
+        readable(style_name(file)),
         f"styles/{key}{SUFFIX}",
         len(content) / 1e6,
         painting,

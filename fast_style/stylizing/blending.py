@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fast_style.checkpoint import StyleFile, find_style, read_style
+from fast_style.checkpoint import StyleFile, find_style, read_style, style_name
 from fast_style.errors import UserError
 
 Blend = Mapping[str, float]
@@ -79,12 +79,15 @@ def _shape(style: StyleFile) -> str:
 def blend_name(blend: Blend) -> str:
     """Return names and percentages, as part of file names.
 
-    >>> blend_name({"wave": 0.6, "runs/mine.safetensors": 0.4})
-    'wave60-mine40'
+    Raises:
+        UserError: if there is no such style.
+
+    >>> blend_name({"wave": 0.6, "small/wave": 0.4})
+    'wave60-small-wave40'
     """
     return "-".join(
-        f"{Path(name).name.removesuffix('.safetensors')}{round(100 * share)}"
-        for name, share in _normalized(blend).items()
+        f"{style_name(find_style(style))}{round(100 * share)}"
+        for style, share in _normalized(blend).items()
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from fast_style.checkpoint import style_name
 from fast_style.errors import UserError
 from fast_style.files import numbered
 from fast_style.film import (
@@ -140,7 +141,7 @@ def plan_files(
         for source, target in pairs:
             candidates = _candidates(target, name, always_named=len(styles) > 1)
             mark = mark_of(source, style, settings)
-            job = targets.first_free(source, candidates, mark, style.stem)
+            job = targets.first_free(source, candidates, mark, style_name(style))
             if job is not None:
                 jobs.append(job)
         plan.append(jobs)
@@ -162,7 +163,8 @@ def _plan_single_file(
         raise UserError(f"{out} is a film's name, and {source} a picture: let it end in .jpg")
     mark = mark_of(source, styles[0], settings)
     replaces = out.exists() and _read_mark(out) != mark
-    job = Job(source, out, mark, styles[0].stem, can_move and moves(source), replaces)
+    style = style_name(styles[0])
+    job = Job(source, out, mark, style, can_move and moves(source), replaces)
     if _FreeTargets(_identities(sources), report).refuses(job):
         return []
     return [job]
@@ -296,7 +298,7 @@ def _distinct_names(styles: Sequence[Path]) -> list[str]:
     """Return the part of a file name that tells each style from the others."""
     names: list[str] = []
     for style in styles:
-        names.append(next(name for name in numbered(style.stem) if name not in names))
+        names.append(next(name for name in numbered(style_name(style)) if name not in names))
     return names
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from fast_style.checkpoint import find_style, read_style
+from fast_style.checkpoint import find_style, read_style, style_name
 from fast_style.errors import UserError
 from fast_style.images import check_writable, open_picture, resize_picture, save_picture
 from fast_style.stylizing.stylizer import Stylizer
@@ -131,7 +131,7 @@ def draw_styles(
         cells.append(None if cells else (shown, "photo"))
         for style in styles:
             stylized = _stylized(photo, shown, Stylizer(style, device, strength=strength))
-            name = find_style(style).stem
+            name = style_name(find_style(style))
             cells.append((stylized, name if set(strengths) == {1.0} else f"{name} {strength:g}"))
             on_picture()
     save_picture(captioned_grid(cells, columns), out)
