@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from command_line import complaints, heed_ctrl_c, refused, run
+from command_line import complaints, heed_ctrl_c, noise, refused, run
 from film_making import incomplete_film, make_film, times_of
 from PIL import Image
 
 from fast_style.film.encoding import FRAMES_OF_PART
 from fast_style.film.parts import parts_folder
+from fast_style.images.deep import bits_of
 
 
 def stylize(*arguments: str | Path) -> Result:
@@ -59,6 +60,25 @@ def test_films_in_a_folder_among_pictures(tmp_path: Path, style: Path) -> None:
     assert sorted(path.name for path in out.rglob("*.m*")) == ["a.mov", "old.mkv"]
     stylize(folder, "--style", style, "-o", out, "--quality", "30")  # would be another film
     assert (out / "a-tiny.mov").exists()
+
+
+def test_what_moves_is_refused_in_16_bits(tmp_path: Path, style: Path) -> None:
+    folder, out = tmp_path / "shots", tmp_path / "out"
+    folder.mkdir()
+    for number in (1, 2):
+        noise(32, 24).save(folder / f"{number}.png")
+    numbered = ("stylize", "--style", style, "--depth", "16", folder / "%d.png", "-o")
+    refused(run(*numbered, out / "%d.png"), "16 bits", f"name the folder {folder}")
+    assert not out.exists()
+    refused(run(*numbered, out / "a.mp4"), "a.mp4 cannot have 16 bits", "leave --depth 16 out")
+    make_film(folder / "a.mp4")
+    noise(32, 24).save(folder / "b.gif", save_all=True, append_images=[noise(32, 24).rotate(180)])
+    result = stylize(folder, "--style", style, "--depth", "16", "-o", out)
+    assert result.exit_code == 2
+    assert len(complaints(result)) == 2
+    assert sorted(path.name for path in out.iterdir()) == ["1.png", "2.png"]
+    with Image.open(out / "1.png") as picture:
+        assert bits_of(picture) == 16
 
 
 @pytest.mark.parametrize(

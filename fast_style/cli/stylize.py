@@ -137,8 +137,22 @@ def _stylize(
     for job, error in zip(photos, outcomes, strict=True):
         yield Outcome(job, seconds[job], error)
     for job in jobs:
-        if job.moves:
+        if job.moves and saving.depth == 16:
+            yield Outcome(job, 0, _refusal_of_16_bits(job))
+        elif job.moves:
             yield _stylize_film(stylizer, job, film, not shell.quiet)
+
+
+def _refusal_of_16_bits(job: Job) -> UserError:
+    from fast_style.film import is_sequence
+
+    one_by_one = is_sequence(job.source) and is_sequence(job.target)
+    return UserError(
+        f"{job.target} cannot have 16 bits a channel, as films, animations and numbered pictures "
+        "are written in 8: leave --depth 16 out"
+        + (f", or name the folder {job.source.parent}" if one_by_one else ""),
+        job.source,
+    )
 
 
 def _stylize_film(stylizer: Stylizer, job: Job, options: FilmOptions, shown: bool) -> Outcome:
