@@ -144,6 +144,19 @@ def test_what_is_wrong_with_standard_input_is_said_without_a_file(
     assert result.stdout == ""
 
 
+def test_a_film_on_standard_input_that_is_cut_off(tmp_path: Path, style: Path) -> None:
+    film = make_film(tmp_path / "a.mp4").read_bytes()  # what its frames are stands at its end
+    for cut in (film[: len(film) // 2], b""):
+        result = stylize("-", "--style", style, "-o", tmp_path / "b.mp4", stdin=cut)
+        sentence = refused(result, "standard input is no film that can be read, or is damaged")
+        assert "stdin" not in sentence
+    refused(stylize("-", "--style", style, stdin=film[:-900]), "standard input holds no video")
+    assert files(tmp_path) == ["a.mp4"]
+    picture = encoded(noise(40, 30), "PNG")
+    result = stylize("-", "--style", style, "-o", tmp_path / "b.mp4", stdin=picture)
+    refused(result, "b.mp4 is a film's name, and standard input a picture")
+
+
 def test_warnings_call_standard_input_by_its_name(style: Path) -> None:
     file = io.BytesIO()
     noise(40, 30).save(file, "TIFF", save_all=True, append_images=[noise(40, 30)])

@@ -51,7 +51,7 @@ def without_streams(pictures: Sequence[Path], out: Path, suffix: str | None) -> 
         suffix: suffix of the format to write; None for the picture's own, or PNG.
 
     Raises:
-        UserError: if the streams do not serve.
+        UserError: if the streams do not serve. One that is raised within names streams, not files.
     """
     if STREAM not in (*pictures, out):
         yield Places(tuple(pictures), out)
@@ -62,7 +62,10 @@ def without_streams(pictures: Sequence[Path], out: Path, suffix: str | None) -> 
             places = _with_stdin(places, Path(folder))
         if out == STREAM:
             places = _with_stdout(places, Path(folder), suffix)
-        yield places
+        try:
+            yield places
+        except UserError as error:
+            raise UserError(places.explain(str(error)), error.source) from error
         if places.to_stdout and places.out.exists():
             with places.out.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
@@ -70,6 +73,8 @@ def without_streams(pictures: Sequence[Path], out: Path, suffix: str | None) -> 
 
 
 def _with_stdin(places: Places, folder: Path) -> Places:
+    from fast_style.film import is_film
+
     if places.pictures.count(STREAM) > 1:
         raise UserError("standard input can be read once: name - once, and files for the others")
     if sys.stdin.isatty():
@@ -77,7 +82,8 @@ def _with_stdin(places: Places, folder: Path) -> Places:
     arrived = folder / "stdin"
     with arrived.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
-    stdin = arrived.rename(arrived.with_suffix(_suffix_of_content(arrived)))
+    suffix = _suffix_of_content(arrived) or (".mp4" if is_film(places.out) else "")
+    stdin = arrived.rename(arrived.with_suffix(suffix))
     return replace(
         places,
         pictures=tuple(stdin if path == STREAM else path for path in places.pictures),
@@ -98,14 +104,19 @@ def _with_stdout(places: Places, folder: Path, suffix: str | None) -> Places:
 
 
 def _suffix_of_content(path: Path) -> str:
-    """Return the usual suffix of a picture or film, found by its content; "" for other files."""
+    """Return the usual suffix of a picture or film, found by its content; "" for other files.
+
+    Whoever opens the file says what is wrong with it.
+    """
     from fast_style.film import film_suffix
     from fast_style.images.headers import open_undecoded
-    from fast_style.images.kinds import SUFFIXES_OF_FORMAT
+    from fast_style.images.kinds import FIRST_BYTES, SUFFIXES_OF_FORMAT, is_film_head
 
     try:
         with path.open("rb") as file:
             found = open_undecoded(file).format
-    except Exception:  # whoever opens the file says what is wrong with it
-        return film_suffix(path)
+    except Exception:
+        with path.open("rb") as file:
+            is_film = is_film_head(file.read(FIRST_BYTES))
+        return film_suffix(path) or (".mp4" if is_film else "")
     return SUFFIXES_OF_FORMAT.get(found or "", ("",))[0]

@@ -134,6 +134,11 @@ def is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in brands
 
 
+def is_film_head(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` is a film, be it whole or not."""
+    return _kind_of_content(head, None) is FILM
+
+
 def refusal_by_suffix(path: Path) -> str:
     """Say in one sentence why a file with a suffix of `UNREADABLE_KIND_OF_SUFFIX` is refused."""
     return _refusal(path, UNREADABLE_KIND_OF_SUFFIX[path.suffix.lower()])
