@@ -475,6 +475,9 @@ def test_frames_too_small_for_the_network(tmp_path: Path, unchanged: Stylizer) -
     film = make_film(tmp_path / "a.mp4", size=(40, 8))
     with pytest.raises(UserError, match=r"a\.mp4: .*40 x 8 px is too small"):
         stylize_film(film, tmp_path / "b.mp4", unchanged)
+    film = make_film(tmp_path / "a.mp4", size=(64, 36))
+    with pytest.raises(UserError, match=r"a\.mp4: .*16 x 8 px is too small.*larger with --size"):
+        stylize_film(film, tmp_path / "b.mp4", unchanged, FilmOptions(size=16))
     assert not parts_folder(tmp_path / "b.mp4").exists()
 
 

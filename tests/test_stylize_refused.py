@@ -86,6 +86,12 @@ def test_names_that_are_too_long(tmp_path: Path, style: Path, photo: Path, where
     refused(result, name)
 
 
+def test_a_size_at_which_a_side_is_too_short(tmp_path: Path, style: Path, photo: Path) -> None:
+    result = stylize(photo, "--style", style, "--size", "16", "-o", tmp_path / "out")
+    refused(result, f"{photo}: a picture of 16 x 12 px is too small", "make it larger with --size")
+    assert not (tmp_path / "out").exists()
+
+
 def test_earlier_outputs_are_replaced_in_one_step(tmp_path: Path, style: Path, photo: Path) -> None:
     out, kept = tmp_path / "out" / "photo.jpg", tmp_path / "kept.jpg"
     assert stylize(photo, "--style", style, "-o", out.parent).exit_code == 0

@@ -314,5 +314,5 @@ def check_side(width: int, height: int) -> None:
     if min(height, width) < MIN_SIDE:
         raise UserError(
             f"a picture of {width} x {height} px is too small: it needs at least {MIN_SIDE} px a "
-            "side"
+            "side; make it larger with --size"
         )
