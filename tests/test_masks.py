@@ -80,6 +80,17 @@ def test_transparent_places_stay_the_photo(tmp_path: Path) -> None:
         assert mask.getpixel((15, 2)) == 255
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_of_16_bits_is_as_opaque_as_grey_of_8(tmp_path: Path, suffix: str) -> None:
+    grey = np.tile(np.arange(256, dtype=np.uint16), (20, 1))
+    Image.fromarray(grey * 257).save(tmp_path / f"mask.{suffix}")
+    with Image.open(tmp_path / f"mask.{suffix}") as deep:
+        assert deep.mode == "I;16"
+        masks = (read_mask(tmp_path / f"mask.{suffix}"), Mask(deep).fitted((256, 20)))
+    for mask in masks:
+        assert np.array_equal(np.asarray(mask), grey)
+
+
 def test_bands_strokes_and_tensors_are_masked(photo: Image.Image) -> None:
     mask = halves(photo.size, left=100)
     mask.paste(0, (0, 0, 20, photo.height))
