@@ -342,6 +342,22 @@ def test_a_public_repository_does_not_become_private(anna: Hub) -> None:
     refused(run("push", "wave", "anna/wave", "--private"), "is public")
 
 
+def test_a_small_style_is_pushed_by_its_name(anna: Hub) -> None:
+    result = run("push", "small/wave", "anna/small", "--private")
+    assert result.exit_code == 0, result.output
+    repository = anna.repositories["anna/small"]
+    files = repository.commits[repository.names["main"]]
+    assert "small-wave.safetensors" in files
+    assert files["pictures/painting.jpg"] == (PAINTINGS / "wave.jpg").read_bytes()
+    assert b"\n# small-wave\n" in files["README.md"]
+
+
+def test_a_style_is_looked_for_before_a_login(hub: Hub) -> None:
+    sentence = refused(run("push", "no-such-style", "anna/new"), "no-such-style")
+    assert "log" not in sentence
+    assert hub.requests == []
+
+
 def test_pushing_needs_a_login(hub: Hub, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(run("push", mine, "anna/new", "--yes"), "hf auth login")
     monkeypatch.setenv("HF_TOKEN", "expired")

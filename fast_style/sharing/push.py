@@ -78,13 +78,13 @@ def prepare_push(
         raise UserError(f"'{repository}' names no repository: write owner/name")
     if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
         raise UserError(f"'{license}' is no licence's name: write one such as mit or cc-by-4.0")
+    read_style(style)  # what can be checked here comes before what the hub asks for
     need("hub", "styles on a hub", "huggingface_hub")
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import RepositoryNotFoundError
 
     if get_token() is None:
         raise UserError("nobody is logged in to the hub: run `hf auth login`, or set HF_TOKEN")
-    read_style(style)  # before the hub is asked
     try:
         with as_user_errors(repository):
             info = HfApi().model_info(repository, files_metadata=True)
