@@ -459,6 +459,17 @@ def test_interlaced_films_become_whole_frames(
     assert mean_difference(whole, first) < 3
 
 
+def test_an_interlaced_film_that_the_filter_does_not_take(
+    tmp_path: Path, unchanged: Stylizer
+) -> None:
+    options = {"crf": "10", "x264-params": "bff=1"}
+    film = make_film(tmp_path / "a.mkv", size=(64, 4), options=options, interlaced=True)
+    with pytest.raises(UserError) as caught:
+        stylize_film(film, tmp_path / "b.mkv", unchanged, FilmOptions(size=640))
+    assert str(caught.value).startswith(f"{film} is interlaced and cannot be deinterlaced (")
+    assert not parts_folder(tmp_path / "b.mkv").exists()
+
+
 def test_films_of_10_bits_are_read_right(tmp_path: Path, unchanged: Stylizer) -> None:
     film = make_film(
         tmp_path / "a.mkv", codec="ffv1", pixel_format="yuv444p10le", options={}, frames=3

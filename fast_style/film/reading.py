@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -296,30 +297,50 @@ def deinterlaced(frames: Iterable[av.VideoFrame], source: Path) -> Iterator[av.V
 
     FFmpeg's filter bwdif interpolates the rows of the second moment. Frames that are not marked as
     interlaced, and all times, stay as they are.
+
+    Raises:
+        UserError: if the filter fails, as for frames of a few rows.
     """
     graph = None
     times: deque[tuple[int | None, int | None]] = deque()
 
     def filtered() -> Iterator[av.VideoFrame]:
         assert graph is not None
-        while (frame := _pulled(graph)) is not None:
+        while (frame := _pulled(graph, source)) is not None:
             frame.pts, frame.duration = times.popleft()
             yield frame
 
     for number, frame in enumerate(frames):
         if graph is None and frame.interlaced_frame:
             log.warning("%s is interlaced: its frames are deinterlaced", source)
-            graph = _deinterlacer(frame)
+            with _filtering(source):
+                graph = _deinterlacer(frame)
         if graph is None:
             yield frame
             continue
         times.append((frame.pts, frame.duration))
         frame.pts = number  # the filter wants a time, which a frame need not have
-        graph.push(frame)
+        with _filtering(source):
+            graph.push(frame)
         yield from filtered()
     if graph is not None:
-        graph.push(None)
+        with _filtering(source):
+            graph.push(None)
         yield from filtered()
+
+
+@contextmanager
+def _filtering(source: Path) -> Iterator[None]:
+    """Turn errors of FFmpeg's filters into a sentence."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise UserError(
+            f"{source} is interlaced and cannot be deinterlaced ({error.strerror}): convert it "
+            "first"
+        ) from error
 
 
 def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
@@ -339,13 +360,14 @@ def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
     return graph
 
 
-def _pulled(graph: av.filter.Graph) -> av.VideoFrame | None:
+def _pulled(graph: av.filter.Graph, source: Path) -> av.VideoFrame | None:
     import av
 
-    try:
-        frame: Any = graph.pull()
-    except (av.error.BlockingIOError, av.error.EOFError):  # it needs more frames, or has no more
-        return None
+    with _filtering(source):
+        try:
+            frame: Any = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):  # it needs more frames, or has none
+            return None
     return frame
 
 
