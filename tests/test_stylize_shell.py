@@ -150,7 +150,7 @@ def test_a_film_on_standard_input_that_is_cut_off(tmp_path: Path, style: Path) -
         result = stylize("-", "--style", style, "-o", tmp_path / "b.mp4", stdin=cut)
         sentence = refused(result, "standard input is no film that can be read, or is damaged")
         assert "stdin" not in sentence
-    refused(stylize("-", "--style", style, stdin=film[:-900]), "standard input holds no video")
+    refused(stylize("-", "--style", style, stdin=film[:-900]), "standard input holds", "is damaged")
     assert files(tmp_path) == ["a.mp4"]
     picture = encoded(noise(40, 30), "PNG")
     result = stylize("-", "--style", style, "-o", tmp_path / "b.mp4", stdin=picture)

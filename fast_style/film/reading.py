@@ -156,6 +156,8 @@ def video_stream(container: InputContainer, source: Path) -> av.VideoStream:
         if stream.codec_context is None:
             raise UserError(f"{source} has a video codec that cannot be decoded: convert it first")
         return stream
+    if not container.streams:
+        raise UserError(f"{source} holds no video and no sound, so it is damaged: copy it again")
     raise UserError(f"{source} holds no video, only sound or data: name a film")
 
 
