@@ -165,7 +165,7 @@ class OpenVinoEngine:
 
 
 class OpenVinoFramesEngine(OpenVinoEngine):
-    """Paints frames of one size side by side on the CPU, as many as fit into memory."""
+    """Paints frames of one size side by side on the CPU, in half of the free memory."""
 
     def __init__(self, style: StyleFile, exactly: bool) -> None:
         super().__init__(style, exactly)
@@ -178,9 +178,10 @@ class OpenVinoFramesEngine(OpenVinoEngine):
             from fast_style.stylizing.side_by_side import SideBySide
 
             width, height = photo.size
-            most = min(usable_cores(), self._that_fit(width, height))
-            if not most:
+            that_fit = self._that_fit(width, height)
+            if not that_fit:
                 return None
+            most = min(usable_cores(), max(1, that_fit // 2))  # one frame alone may need all
             self._beside = SideBySide(self._network, (height, width), most)
         with _short_of_memory_for(photo):
             painted = self._beside.start(np.asarray(photo))
