@@ -25,6 +25,7 @@ from film_making import (
     pixels_of,
     times_of,
 )
+from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style import Stylizer
@@ -265,13 +266,57 @@ def test_a_film_without_tags_gets_none(tmp_path: Path, unchanged: Stylizer) -> N
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_high_dynamic_range_is_refused(
-    tmp_path: Path, unchanged: Stylizer, transfer: int, name: str
+def test_high_dynamic_range_becomes_standard_range(
+    tmp_path: Path,
+    unchanged: Stylizer,
+    caplog: pytest.LogCaptureFixture,
+    transfer: int,
+    name: str,
 ) -> None:
-    colours = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer}
-    film = make_film(tmp_path / "a.mp4", colours=colours, frames=2)
-    with pytest.raises(UserError, match=rf"a\.mp4 .*high dynamic range \({name}"):
-        stylize_film(film, tmp_path / "b.mp4", unchanged)
+    colours = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": transfer}
+    film = tmp_path / "a.mkv"
+    with av.open(str(film), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p10le"
+        for tag, value in colours.items():
+            setattr(stream.codec_context, tag, value)
+        # A grey wedge above BT.709's green, as BT.2020 codes it (ITU-R BT.2087).
+        pixels = np.zeros((48, 64, 3), np.uint16)
+        pixels[:24] = np.linspace(0, 65535, 64)[:, None]
+        light = np.array([0.3293, 0.9195, 0.0880])
+        pixels[24:] = 65535 * (pq(light * 100) if name == "PQ" else hlg(light * 0.09))
+        frame = av.VideoFrame.from_ndarray(pixels, "rgb48le").reformat(
+            format="yuv444p10le", dst_colorspace=9, dst_color_range=1
+        )
+        for _ in range(2):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    stylize_film(film, tmp_path / "b.mkv", unchanged, LOSSLESS)
+    assert f"a.mkv is of high dynamic range ({name})" in caplog.text
+    (frame, _) = frames_of(tmp_path / "b.mkv")
+    found = frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc
+    assert found == (1, 1, 1, 1)
+    (painted, _) = pixels_of(tmp_path / "b.mkv")
+    wedge, green = painted[8:16].mean(axis=0), painted[32:40, 8:56].mean(axis=(0, 1))
+    assert np.ptp(wedge, axis=1).max() < 4  # grey
+    assert np.diff(wedge[:, 1]).min() > -2
+    assert wedge[0].max() < 4
+    white = 0.58 if name == "PQ" else 0.75  # signals of 203 cd/m2, ITU-R BT.2408
+    assert wedge[round(63 * white)].min() > 245
+    assert wedge[round(63 * white) - 8].max() < 235
+    assert green[1] > 80
+    assert max(green[0], green[2]) < 0.3 * green[1]  # unconverted, red would be 0.6 of green
+
+
+def pq(light: NDArray[Any]) -> NDArray[Any]:
+    """SMPTE ST 2084: from cd/m2 to signals."""
+    power = (light / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg(light: NDArray[Any]) -> NDArray[Any]:
+    """ITU-R BT.2100: from scene light to signals, for less than a twelfth."""
+    return np.sqrt(3 * light.clip(0, 1 / 12))
 
 
 def test_frames_are_scaled(tmp_path: Path, unchanged: Stylizer) -> None:

@@ -1,6 +1,7 @@
 """The OpenVINO graph computes PyTorch's numbers at every size."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 from fast_style.bundled import PHOTOS
-from fast_style.checkpoint import read_style
+from fast_style.checkpoint import StyleFile, read_style
 from fast_style.images import find_pictures, open_picture
 from fast_style.images.grain import grain, with_grain
 from fast_style.networks.transformer import ImageTransformer
 from fast_style.stylizing import openvino as engine
 from fast_style.stylizing.openvino import CompiledTransformer
+from fast_style.stylizing.side_by_side import SideBySide
 
 # Sides with every remainder of 4. 8-bit levels are converted before and behind the network, for
 # which two sizes are enough.
@@ -137,6 +139,62 @@ def test_few_bits_keep_a_page_that_is_nearly_white(style: str) -> None:
     exact = CompiledTransformer(weights, exactly=True)(given).astype(float)
     error = np.square(CompiledTransformer(weights, exactly=False)(given) - exact).mean() / 255**2
     assert -10 * np.log10(error + 1e-9) > 40
+
+
+def test_few_bits_are_multiplied_as_integers() -> None:
+    """What OpenVINO does not recognize as 8 bits loses precision and gains no time."""
+    style = read_style("small/wave").at_strength(1.0)
+    graph = engine.build_graph(style.weights, 64, 64, np.dtype(np.uint8), True, style.plan)
+    compiled = openvino.Core().compile_model(graph, "CPU")
+    ran = [node.rt_info for node in compiled.get_runtime_model().get_ops()]
+    precisions = [
+        str(node["runtimePrecision"].value)
+        for node in ran
+        if node["layerType"].value == "Convolution"
+    ]
+    blocks = sum(len(block) for block in style.plan.residuals)
+    assert len(precisions) == len(style.plan.encoder) + blocks + 1  # and the last one
+    assert sum(precision in ("i8", "u8") for precision in precisions) == blocks + 1
+
+
+@pytest.fixture(scope="module")
+def small() -> StyleFile:
+    return read_style("small/wave").at_strength(1.0)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_pictures_side_by_side_are_those_of_one_at_a_time(small: StyleFile, most: int) -> None:
+    network = CompiledTransformer(small.weights, False, small.plan)
+    given = [np.roll(PHOTO, 20 * number, axis=1) for number in range(6)]
+    given.insert(3, PICTURES["lines on white"])
+    beside = SideBySide(network, PHOTO.shape[:2], most)
+    begun = [beside.start(picture) for picture in given]
+    for picture, finish in reversed(list(zip(given, begun, strict=True))):
+        difference = np.abs(finish().astype(int) - network(picture))
+        # A sum in another order may round otherwise.
+        assert difference.mean() < 1
+        assert difference.max() < 8
+    exact = CompiledTransformer(small.weights, True, small.plan)(given[3])
+    assert np.abs(begun[3]().astype(int) - exact).max() <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such alarms")
+def test_pictures_side_by_side_go_on_after_an_interruption(small: StyleFile) -> None:
+    network = CompiledTransformer(small.weights, False, small.plan)
+    large = np.tile(PHOTO, (8, 8, 1))
+    beside = SideBySide(network, large.shape[:2], 2)
+    expected = beside.start(large)()
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _ = [beside.start(large) for _ in range(50)]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    again = [beside.start(large) for _ in range(3)]
+    for finish in again:
+        np.testing.assert_array_equal(finish(), expected)
 
 
 def test_nobody_is_told_that_openvino_is_used(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from fast_style import Stylizer
 from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, find_style, load_style, save_style
-from fast_style.devices import computes_in_bf16, find_device
+from fast_style.devices import available_memory, computes_in_bf16, find_device
 from fast_style.errors import UserError
 from fast_style.images import (
     find_pictures,
@@ -26,6 +26,7 @@ from fast_style.images import (
 )
 from fast_style.images.grain import grain
 from fast_style.networks.transformer import ImageTransformer
+from fast_style.stylizing import engines
 from fast_style.stylizing.engines import BYTES_PER_VALUE
 
 
@@ -363,6 +364,22 @@ def test_signals_can_be_handled_when_styles_are_gone(style: Path) -> None:
     code += f"styles = [Stylizer({str(style)!r}, 'cpu')]; styles[0](Image.new('RGB', (32, 32))); "
     code += "thread = threading.Thread(target=styles.clear); thread.start(); thread.join(); "
     assert python(code + "signal.raise_signal(signal.SIGTERM); print('alive')") == "alive\n"
+
+
+@pytest.mark.parametrize("that_fit", [0, 1, 9])
+def test_frames_are_the_same_pictures(
+    style: Path, that_fit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [Image.effect_noise((48, 40), 80).convert("RGB") for _ in range(4)]
+    stylize = Stylizer(style, "cpu", precision="float32")
+    share = available_memory() / (that_fit + 0.5)
+    monkeypatch.setattr(engines, "BYTES_PER_VALUE", int(share / (48 * 40 * 4)))  # of 4 channels
+    frames = Stylizer(style, "cpu", precision="float32").for_frames()
+    begun = [frames.begin(photo) for photo in photos]
+    monkeypatch.undo()
+    for photo, finish in zip(photos, begun, strict=True):
+        expected = np.asarray(stylize(photo), dtype=int)
+        assert np.abs(np.asarray(finish(), dtype=int) - expected).max() <= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to this limit")

@@ -2,8 +2,9 @@
 
 Frames are decoded to RGB with the film's own matrix and range, and encoded back with the same, so
 that a network at strength 0 changes nothing. Primaries and transfer function are not converted:
-networks take the film's RGB for sRGB, and the stylized film carries the tags of its source. The
-numbers are those of ITU-T H.273.
+networks take the film's RGB for sRGB, and the stylized film carries the tags of its source. Films
+of high dynamic range alone are converted, see `dynamic_range`. The numbers are those of ITU-T
+H.273.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MATRICES = frozenset({RGB, BT709, FCC, BT601_625, BT601_525, SMPTE240M, BT2020})
 
 LIMITED, FULL = 1, 2
 
-HDR = {16: "PQ, as of HDR10 and Dolby Vision", 18: "HLG"}  # transfer functions
+HDR = {16: "PQ", 18: "HLG"}  # transfer functions of high dynamic range
 
 # Where a film does not say, players take BT.709 from this size on.
 HD_WIDTH, HD_HEIGHT = 1280, 720
@@ -53,13 +54,8 @@ def colour_of(frame: VideoFrame, source: Path) -> Colour:
     """Find out what the numbers of a film's frames mean.
 
     Raises:
-        UserError: if the film has a high dynamic range, or a matrix that cannot be decoded.
+        UserError: if the film has a matrix that cannot be decoded.
     """
-    if frame.color_trc in HDR:
-        raise UserError(
-            f"{source} is a film of high dynamic range ({HDR[frame.color_trc]}), which networks do "
-            "not know: convert it to standard range first, as with HandBrake"
-        )
     matrix = frame.colorspace
     is_rgb = frame.format.is_rgb or matrix == RGB
     if matrix == UNSPECIFIED or is_rgb:
@@ -69,6 +65,8 @@ def colour_of(frame: VideoFrame, source: Path) -> Colour:
             f"{source} has colours in a matrix that cannot be decoded (number {matrix} of H.273): "
             "convert it to BT.709 first"
         )
+    if frame.color_trc in HDR:  # it is converted to this
+        return Colour(BT709, False, BT709, LIMITED, BT709, BT709)
     # Formats of FFmpeg's that are full range by name: YUV of JPEG's.
     is_full = frame.color_range == FULL or frame.format.name.startswith("yuvj")
     if is_rgb:

@@ -272,9 +272,10 @@ def _stylize_frames(
     write: Callable[[Iterable[tuple[Frame, PendingPicture]]], None],
 ) -> None:
     """Read, stylize and write at the same time; errors name the film."""
+    stylizer = task.stylizer.for_frames()
 
     def stylize(frame: Frame) -> tuple[Frame, PendingPicture]:
-        return frame, task.stylizer.begin(frame.picture)
+        return frame, stylizer.begin(frame.picture)
 
     try:
         run_stages(frames, stylize, write)

@@ -19,6 +19,7 @@ from PIL import Image
 from fast_style.errors import UserError
 from fast_style.extras import missing_extra
 from fast_style.film.colour import FULL, LIMITED, Colour, colour_of
+from fast_style.film.dynamic_range import in_standard_range
 
 if TYPE_CHECKING:
     import av
@@ -228,7 +229,8 @@ def read_frames(
     its header says, as an incomplete copy does. A frame without a time, or with one that is not
     later than that of the frame before, gets a time just after it.
 
-    Frames that are marked as interlaced become whole ones by `deinterlaced`.
+    Frames that are marked as interlaced become whole ones by `deinterlaced`, and those of high
+    dynamic range become ones of standard range.
 
     Args:
         film: as `probe` gives it.
@@ -242,7 +244,8 @@ def read_frames(
     with open_film(film.source) as container:
         stream = video_stream(container, film.source)
         decoded = _decoded(container, stream, film.source, film.lacks)
-        for number, frame in enumerate(deinterlaced(decoded, film.source)):
+        whole = deinterlaced(decoded, film.source)
+        for number, frame in enumerate(in_standard_range(whole, film.source, stored)):
             time = frame.pts
             if time is None:
                 time = 0 if last is None else last + step

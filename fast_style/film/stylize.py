@@ -43,7 +43,7 @@ def stylize_film(
     part plays.
 
     Args:
-        source: any film that FFmpeg decodes, of standard dynamic range, an animation, or the
+        source: any film that FFmpeg decodes, an animation, or the
             pattern of numbered pictures, such as ``shot_%04d.png``.
         target: its suffix is one of `FORMATS` or `ANIMATIONS`, or it is a pattern. An animation
             needs memory for all of its frames.

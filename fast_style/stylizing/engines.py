@@ -6,7 +6,8 @@ picture is stylized in bands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.checkpoint import StyleFile
-from fast_style.devices import available_memory, short_of_memory
+from fast_style.devices import available_memory, short_of_memory, usable_cores
 from fast_style.errors import UserError
 from fast_style.images.floats import Kind, Picture, from_array, size_of
 
 # PyTorch and OpenVINO take long to import, so each engine imports only what it runs on.
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fast_style.stylizing.side_by_side import SideBySide
 
 Array = NDArray[Any]
 Pending = Callable[[], Picture]
@@ -77,6 +80,9 @@ class OnePassEngine(Engine, Protocol):
     def free_memory(self) -> None:
         """Free the memory that is kept to paint the next picture faster."""
 
+    def for_frames(self) -> OnePassEngine:
+        """Return the engine for many pictures of one size, such as the frames of a film."""
+
 
 def choose_engine(style: StyleFile, device: str, exactly: bool) -> OnePassEngine:
     """Return OpenVINO for ``cpu`` and PyTorch for all other devices.
@@ -112,6 +118,7 @@ class OpenVinoEngine:
 
         bf16 = not exactly and openvino.computes_in_bf16()
         self.precision = "bfloat16" if bf16 else "float32"
+        self._style, self._exactly = style, exactly
         self._bytes_per_pixel = style.plan.encoder[0].outputs * BYTES_PER_VALUE
         self._network = openvino.CompiledTransformer(style.weights, exactly, style.plan)
 
@@ -137,10 +144,17 @@ class OpenVinoEngine:
     def free_memory(self) -> None:
         pass  # what is kept is small beside a picture that does not fit
 
+    def for_frames(self) -> OnePassEngine:
+        return OpenVinoFramesEngine(self._style, self._exactly)
+
+    def _that_fit(self, width: int, height: int) -> int:
+        """Return how many pictures of a size fit into memory at once."""
+        # Beyond its memory, the system would kill the process.
+        return available_memory() // (width * height * self._bytes_per_pixel)
+
     def _paint(self, photo: Array, exactly: bool = False) -> Array | None:
         height, width, _ = photo.shape
-        # Beyond its memory, the system would kill the process.
-        if width * height * self._bytes_per_pixel > available_memory():
+        if not self._that_fit(width, height):
             return None
         try:
             return self._network(photo, exactly)
@@ -148,6 +162,48 @@ class OpenVinoEngine:
             if short_of_memory(error):
                 return None
             raise
+
+
+class OpenVinoFramesEngine(OpenVinoEngine):
+    """Paints frames of one size side by side on the CPU, in half of the free memory."""
+
+    def __init__(self, style: StyleFile, exactly: bool) -> None:
+        super().__init__(style, exactly)
+        self._beside: SideBySide | None = None
+
+    def start(self, photo: Picture) -> Pending | None:
+        if not isinstance(photo, Image.Image):
+            return super().start(photo)
+        if self._beside is None:
+            from fast_style.stylizing.side_by_side import SideBySide
+
+            width, height = photo.size
+            that_fit = self._that_fit(width, height)
+            if not that_fit:
+                return None
+            most = min(usable_cores(), max(1, that_fit // 2))  # one frame alone may need all
+            self._beside = SideBySide(self._network, (height, width), most)
+        with _short_of_memory_for(photo):
+            painted = self._beside.start(np.asarray(photo))
+
+        def finish() -> Picture:
+            with _short_of_memory_for(photo):
+                return from_array(painted())
+
+        return finish
+
+
+@contextmanager
+def _short_of_memory_for(frame: Image.Image) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not short_of_memory(error):
+            raise
+        raise UserError(
+            f"frames of {_written(frame.size)} need more memory than is left: make them smaller "
+            "with --size, or end other programs"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from fast_style.images.floats import Picture, size_of
 from fast_style.images.grain import tensor_grain, tiles_on
 from fast_style.networks.cuda_graphs import CudaRecorder, GraphCache
 from fast_style.networks.transformer import ImageTransformer
-from fast_style.stylizing.engines import Pending
+from fast_style.stylizing.engines import OnePassEngine, Pending
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,9 @@ class TorchEngine:
     def free_memory(self) -> None:
         if self.graphs is not None:
             self.graphs.clear()
+
+    def for_frames(self) -> OnePassEngine:
+        return self
 
     def _countable(self, count: int, width: int, height: int) -> bool:
         network = self.one_pass.network

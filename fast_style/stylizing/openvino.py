@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -103,33 +104,60 @@ class CompiledTransformer:
         request = model.create_infer_request()
         request.start_async([photo[np.newaxis]])
         try:
-            while not request.wait_for(WAIT_MS):
-                pass  # Python looks for signals here
-            request.wait()  # raises the error of a failed run
+            wait_for(request)
         except BaseException:
             request.cancel()
             raise
-        painted, tails = (request.get_output_tensor(number).data for number in range(2))
-        return painted[0].copy(), tails.item()
+        return outputs_of(request)
 
     def _model_for(self, key: _Key) -> openvino.CompiledModel:
         model = self._compiled.pop(key, None)
         if self._compiled:  # a model that waits keeps its weights, not its activations
             next(reversed(self._compiled.values())).release_memory()
         if model is None:
-            size, dtype, exactly = key
-            precision = "f32" if exactly or not computes_in_bf16() else "bf16"
-            model = _core().compile_model(
-                build_graph(
-                    self.weights, *size, dtype, int8=self.int8 and not exactly, plan=self.plan
-                ),
-                "CPU",
-                {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision},
-            )
+            model = self.compile(*key, {"PERFORMANCE_HINT": "LATENCY"})
         self._compiled[key] = model  # the most recent is the last
         if len(self._compiled) > self.KEPT:
             del self._compiled[next(iter(self._compiled))]
         return model
+
+    def compile(
+        self,
+        size: tuple[int, int],
+        dtype: np.dtype[Any],
+        exactly: bool,
+        hints: Mapping[str, Any],
+    ) -> openvino.CompiledModel:
+        """Compile the network for photos of one size.
+
+        Args:
+            size: height and width of the photo, in px.
+            dtype: of the photo.
+            exactly: compute in float32.
+            hints: settings of OpenVINO's CPU plugin.
+        """
+        graph = build_graph(
+            self.weights, *size, dtype, int8=self.int8 and not exactly, plan=self.plan
+        )
+        precision = "f32" if exactly or not computes_in_bf16() else "bf16"
+        return _core().compile_model(graph, "CPU", {**hints, "INFERENCE_PRECISION_HINT": precision})
+
+
+def wait_for(request: openvino.InferRequest) -> None:
+    """Wait for a run, in which Ctrl-C is heard.
+
+    Raises:
+        RuntimeError: if the run failed or was canceled.
+    """
+    while not request.wait_for(WAIT_MS):
+        pass  # Python looks for signals here
+    request.wait()
+
+
+def outputs_of(request: openvino.InferRequest) -> tuple[Array, float]:
+    """Copy a run's stylized photo, and return it with the kurtosis of its features."""
+    painted, tails = (request.get_output_tensor(number).data for number in range(2))
+    return painted[0].copy(), tails.item()
 
 
 def computes_in_bf16() -> bool:
@@ -179,59 +207,82 @@ def build_graph(
         convolved = graph.convolution(x, layer)
         x = graph.norm(convolved, layer)
     tails = _kurtosis(standardized(convolved))
-    # The encoder computes in float. Its last norm and ReLU bound the input of the first block.
-    before: Layer | None = plan.encoder[-1]
+    # The encoder computes in float. Its last norm bounds the input of the first block.
+    spread = graph.spread(plan.encoder[-1])
     for block in plan.residuals:
-        block_input = x
+        block_input, input_spread = x, spread
         for layer in block:
-            x = graph.norm(graph.convolution(x, layer, before), layer)
-            before = layer
-        x = x + block_input
-        before = None  # a sum has no bound
+            x = graph.norm(graph.convolution(x, layer, spread), layer)
+            spread = graph.spread(layer)
+        x, spread = x + block_input, spread + input_spread
+    # The last sum stays in float: in 8 bits, pictures lose a decibel and no time is gained.
+    known: _Spread | None = None
     for layer in plan.decoder:
-        x = graph.norm(graph.upsampled_convolution(x, layer, before), layer)
-        before = layer
-    margin = plan.to_rgb.margin
-    if plan.margin:
-        x = _crop(x, height + 2 * margin, width + 2 * margin, plan.margin - margin)
-    else:
-        x = _reflected(x, margin)
-    x = _crop(graph.to_rgb(x, plan.to_rgb, before), height, width)
-    x = ops.clamp(x, 0, 1) if plan.to_rgb.activation == "clip" else ops.sigmoid(x)
-
-    if dtype == np.uint8:
-        x = ops.convert(ops.round(x * _constant(levels)), "u8")
+        x = graph.norm(graph.upsampled_convolution(x, layer, known), layer)
+        known = graph.spread(layer)
+    x = graph.to_rgb(x, plan, known, (height, width), levels if dtype == np.uint8 else None)
     picture = ops.transpose(x, _axes(0, 2, 3, 1))
     return openvino.Model([ops.result(picture), ops.result(tails)], [photo])
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """How the values of each channel are spread, as far as norms tell.
+
+    Args:
+        means: ``(2, C)``, at the lower and at the upper end of the values. Behind a ReLU, the lower
+            end is 0.
+        variances: ``(2, C)``, likewise.
+    """
+
+    means: Array
+    variances: Array
+
+    def __add__(self, other: _Spread) -> _Spread:
+        """The spread of a sum of features that have little to do with one another."""
+        return _Spread(self.means + other.means, self.variances + other.variances)
+
+    @property
+    def ends(self) -> tuple[Array, Array]:
+        """The least value of each channel in 8 bits, at most 0, and the largest, above 0."""
+        reach = DEVIATIONS * np.sqrt(self.variances)
+        return (self.means - reach)[0].clip(max=0), (self.means + reach)[1].clip(min=1e-6)
 
 
 class _Graph:
     """Nodes of a network's layers.
 
-    A layer's ``before`` is the layer whose norm and ReLU bound its input; without one it computes
-    in float. In 8 bits, features have 256 levels from 0 to their bound.
+    Convolutions whose input has a known `_Spread` multiply in 8 bits, if ``int8``.
     """
 
     def __init__(self, weights: Mapping[str, Array], int8: bool) -> None:
         self.weights = weights
         self.int8 = int8
 
-    def convolution(self, x: Node, layer: Layer, before: Layer | None = None) -> Node:
-        x, kernel = _operands(x, self.weights[f"{layer.name}.weight"], self._bound(before))
+    def spread(self, layer: Layer) -> _Spread:
+        """Return how the features behind a layer's norm and activation are spread."""
+        scale, shift = (self.weights[f"{layer.norm}.{part}"] for part in ("weight", "bias"))
+        means, variances = np.stack([shift, shift]), np.stack([scale**2, scale**2])
+        if layer.activation == "relu":
+            means[0] = variances[0] = 0
+        return _Spread(means, variances)
+
+    def convolution(self, x: Node, layer: Layer, spread: _Spread | None = None) -> Node:
+        x, kernel = self._operands(x, self.weights[f"{layer.name}.weight"], spread)
         return _convolution(_reflected(x, layer.margin), kernel, layer.stride)
 
-    def upsampled_convolution(self, x: Node, layer: Layer, before: Layer | None) -> Node:
+    def upsampled_convolution(self, x: Node, layer: Layer, spread: _Spread | None) -> Node:
         """One transposed convolution, as in ``UpsampledConv``: its kernel is the sum of four
         shifts. In a network that has transposed convolutions it is their kernel."""
         if layer.upsample == "transposed":
-            return self._transposed_convolution(x, layer, before)
+            return self._transposed_convolution(x, layer, spread)
         flipped = self.weights[f"{layer.name}.weight"].transpose(1, 0, 2, 3)[..., ::-1, ::-1]
         shifts = [
             np.pad(flipped, ((0, 0), (0, 0), (i, 1 - i), (j, 1 - j)))
             for i in (0, 1)
             for j in (0, 1)
         ]
-        x, kernel = _operands(x, np.sum(shifts, axis=0), self._bound(before), outputs_axis=1)
+        x, kernel = self._operands(x, np.sum(shifts, axis=0), spread, outputs_axis=1)
         return ops.convolution_backprop_data(
             _pad(x, 1, 1, 1, "edge"),
             kernel,
@@ -241,9 +292,9 @@ class _Graph:
             dilations=[1, 1],
         )
 
-    def _transposed_convolution(self, x: Node, layer: Layer, before: Layer | None) -> Node:
+    def _transposed_convolution(self, x: Node, layer: Layer, spread: _Spread | None) -> Node:
         kernel = self.weights[f"{layer.name}.weight"]
-        x, kernels = _operands(x, kernel, self._bound(before), outputs_axis=1)
+        x, kernels = self._operands(x, kernel, spread, outputs_axis=1)
         padding = [layer.kernel // 2] * 2
         return ops.convolution_backprop_data(
             x,
@@ -255,27 +306,37 @@ class _Graph:
             output_padding=[1, 1],
         )
 
-    def to_rgb(self, x: Node, layer: Layer, before: Layer | None) -> Node:
-        """The last convolution, as in ``ToRGB``, with an extra row or column where a side is odd.
+    def to_rgb(
+        self, x: Node, plan: Plan, spread: _Spread | None, size: tuple[int, int], levels: int | None
+    ) -> Node:
+        """The last convolution, as in ``ToRGB``, and its activation, as levels or in [0, 1].
 
         Processors compute 16 channels at a time, and three would leave most idle. So each step
         gives the 12 values of 2 x 2 pixels, by kernels with the 9 x 9 one in each of the four
-        corners of 10 x 10.
+        corners of 10 x 10. Where a side is odd, an extra row or column is computed and cut off.
         """
+        layer, (height, width) = plan.to_rgb, size
         kernel = self.weights[f"{layer.name}.weight"]
-        outputs, inputs, size, _ = kernel.shape
-        corners = np.zeros((outputs, 2, 2, inputs, size + 1, size + 1), np.float32)
+        outputs, inputs, side, _ = kernel.shape
+        corners = np.zeros((outputs, 2, 2, inputs, side + 1, side + 1), np.float32)
         for i in (0, 1):
             for j in (0, 1):
-                corners[:, i, j, :, i : i + size, j : j + size] = kernel
-        x, squares = _operands(
-            x, corners.reshape(-1, inputs, size + 1, size + 1), self._bound(before)
-        )
-        height, width = _size(x)
+                corners[:, i, j, :, i : i + side, j : j + side] = kernel
+        # What is rounded already takes less time to crop, and so do levels to interleave.
+        x, squares = self._operands(x, corners.reshape(-1, inputs, side + 1, side + 1), spread)
+        if plan.margin:
+            margins = 2 * layer.margin
+            x = _crop(x, height + margins, width + margins, plan.margin - layer.margin)
+        else:
+            x = _reflected(x, layer.margin)
         if height % 2 or width % 2:
             x = _pad(x, 0, height % 2, width % 2, "edge")
-        x = ops.depth_to_space(_convolution(x, squares, stride=2), "depth_first", 2)
-        return x + self._per_channel(f"{layer.name}.bias")
+        bias = self.weights[f"{layer.name}.bias"].repeat(4).reshape(1, -1, 1, 1)
+        x = _convolution(x, squares, stride=2) + _constant(bias)
+        x = ops.clamp(x, 0, 1) if layer.activation == "clip" else ops.sigmoid(x)
+        if levels is not None:
+            x = ops.convert(ops.round(x * _constant(levels)), "u8")
+        return _crop(ops.depth_to_space(x, "depth_first", 2), height, width)
 
     def norm(self, x: Node, layer: Layer) -> Node:
         """Instance norm with scale and shift, and the layer's activation."""
@@ -286,11 +347,33 @@ class _Graph:
     def _per_channel(self, name: str) -> Node:
         return _constant(self.weights[name].reshape(1, -1, 1, 1))
 
-    def _bound(self, before: Layer | None) -> float | None:
-        if before is None or not self.int8:
-            return None
-        spread = DEVIATIONS * np.abs(self.weights[f"{before.norm}.weight"])
-        return float((self.weights[f"{before.norm}.bias"] + spread).max())
+    def _operands(
+        self, x: Node, kernel: Array, spread: _Spread | None, outputs_axis: int = 0
+    ) -> tuple[Node, Node]:
+        """The features and kernel of a convolution, both rounded if it multiplies in 8 bits.
+
+        OpenVINO recognizes these roundings and multiplies integers. Features get 256 levels, which
+        each channel spaces as it needs and the kernel makes up for. Kernels get 255 levels around
+        0, spaced for each output.
+        """
+        if spread is None or not self.int8:
+            return x, _constant(kernel)
+        least, most = spread.ends
+        zero = min(np.ceil(255 * -least.sum() / (most - least).sum()), 254)  # the level of 0
+        steps = np.maximum(-least / max(zero, 1), most / (255 - zero)).reshape(1, -1, 1, 1)
+        x = ops.fake_quantize(
+            x,
+            _constant(-zero * steps),
+            _constant((255 - zero) * steps),
+            _constant(np.full((1, 1, 1, 1), -zero)),
+            _constant(np.full((1, 1, 1, 1), 255 - zero)),
+            256,
+        )
+        kernel = kernel * steps.swapaxes(1, 1 - outputs_axis)
+        inputs = tuple(axis for axis in range(kernel.ndim) if axis != outputs_axis)
+        largest = np.abs(kernel).max(axis=inputs, keepdims=True).clip(1e-12)
+        ends = _constant(-largest), _constant(largest)
+        return x, ops.fake_quantize(_constant(kernel), *ends, *ends, 255)
 
 
 def standardized(x: Node) -> Node:
@@ -313,25 +396,6 @@ def _mean(x: Node, *axes: int) -> Node:
     for axis in reversed(axes):
         x = ops.reduce_mean(x, _axes(axis), True)
     return x
-
-
-def _operands(
-    x: Node, kernel: Array, bound: float | None, outputs_axis: int = 0
-) -> tuple[Node, Node]:
-    """The features and kernel of a convolution, both rounded to 8 bits where there is a bound.
-
-    Features get 256 levels from 0 to the bound, and kernels 255 around 0, scaled for each output.
-    OpenVINO recognizes these roundings and multiplies integers.
-    """
-    weights = _constant(kernel)
-    if bound is None:
-        return x, weights
-    inputs = tuple(axis for axis in range(kernel.ndim) if axis != outputs_axis)
-    largest = np.abs(kernel).max(axis=inputs, keepdims=True).clip(1e-12)
-    ends = _constant(np.zeros((1, 1, 1, 1))), _constant(np.full((1, 1, 1, 1), max(bound, 1e-12)))
-    x = ops.fake_quantize(x, *ends, *ends, 256)
-    ends = _constant(-largest), _constant(largest)
-    return x, ops.fake_quantize(weights, *ends, *ends, 255)
 
 
 def _convolution(x: Node, kernel: Node, stride: int) -> Node:

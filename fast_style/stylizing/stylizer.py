@@ -138,6 +138,16 @@ class Stylizer:
         other._stroke = stroke
         return other
 
+    def for_frames(self) -> Stylizer:
+        """Return a stylizer for many pictures of one size, such as the frames of a film.
+
+        On a CPU, `begin` paints a few side by side then, which takes less time: begin the next
+        before you wait for the last.
+        """
+        other = copy.copy(self)
+        other._one_pass = self._one_pass.for_frames()
+        return other
+
     def __repr__(self) -> str:
         return f"<Stylizer {self.name!r}, strength {self.strength:g}, on {self.device}>"
 
