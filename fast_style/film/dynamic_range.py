@@ -1,8 +1,9 @@
 """Films of high dynamic range, as phones make them, as films of standard range.
 
 Networks know sRGB alone. FFmpeg's swscale converts primaries and transfer function to those of
-BT.709. White of 203 cd/m2, the reference of ITU-R BT.2408, stays white, and what is brighter becomes
-white, too. Its intent "perceptual" keeps bright lights apart, but leaves all else dark and dull.
+BT.709. White of 203 cd/m2, the reference of ITU-R BT.2408, stays white, and what is brighter
+becomes white, too. Its intent "perceptual" keeps bright lights apart, but leaves all else dark and
+dull.
 """
 
 from __future__ import annotations
