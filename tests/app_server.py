@@ -17,6 +17,21 @@ from fast_style.app.serve import Settings, gated
 PORT = 8000
 ADDRESS = f"http://127.0.0.1:{PORT}"
 
+# Settings of trainings whose steps take milliseconds, and steps that no test waits for.
+SMALLEST = (
+    "init=null",
+    "model.widths=[4,8,8]",
+    "model.residual_blocks=1",
+    "loss.style_layers=[relu1_1]",
+    "loss.content_layers=[relu2_1]",
+    "loss.style_scales=[1]",
+    "data.size=32",
+    "data.workers=0",
+    "data.val_size=64",
+    "data.val_count=1",
+)
+ENDLESS = 10_000
+
 
 @contextmanager
 def serving(

@@ -1,8 +1,6 @@
 """Headless Chromium for the tests of the page, and visitors in it whose pages must be clean."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,26 +19,16 @@ PATIENCE = 60_000  # ms; other tests may run beside
 CONTAINER = ["--no-sandbox", "--disable-dev-shm-usage"]
 # A camera that films a test picture, and that every page may use.
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-qq"]
-
-
-def _found() -> Path | None:
-    paths = [shutil.which(name) for name in NAMES]
-    return next((Path(path) for path in paths if path), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """The program. As root on Debian it is installed where it is missing; else the test skips."""
+    """The program. Where it is missing the test skips; `.ci/run` installs it first."""
     pytest.importorskip("playwright")
-    path = _found()
-    if path is None and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run([*INSTALL, *command], capture_output=True, timeout=600)
-        path = _found()
-    if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    return path
+    for name in NAMES:
+        if path := shutil.which(name):
+            return Path(path)
+    pytest.skip("there is no Chromium: apt-get install chromium")
 
 
 # Not for the session: Playwright keeps an event loop running in this thread, which would refuse

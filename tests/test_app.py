@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from app_server import ADDRESS, give, painted, refusal, serving
+from app_server import ADDRESS, ENDLESS, SMALLEST, give, painted, refusal, serving
 from command_line import noise, run
 from command_line import refused as refused_command
 from PIL import Image
@@ -483,11 +483,10 @@ def wait_for(client: TestClient, id: str, *states: str) -> dict[str, Any]:
 def test_a_training_that_is_stopped_keeps_its_network(tmp_path: Path, photo: Path) -> None:
     styles, empty = tmp_path / "styles", tmp_path / "empty"
     empty.mkdir()
-    smaller = ("model=small", "init=null", "data.size=96", "loss.style_scales=[1]")
-    with serving(styles, training=smaller) as client:
+    with serving(styles, training=SMALLEST) as client:
 
         def start(name: str, photos: str) -> str:
-            data = {"photos": photos, "steps": "20", "name": name}
+            data = {"photos": photos, "steps": str(ENDLESS), "name": name}
             with photo.open("rb") as file:
                 answer = client.post("/api/trainings", files={"file": file}, data=data)
             assert answer.status_code == 202, answer.text
@@ -503,8 +502,8 @@ def test_a_training_that_is_stopped_keeps_its_network(tmp_path: Path, photo: Pat
 
         while not (seen := wait_for(client, first, "running"))["losses"]:
             time.sleep(0.1)
-        assert seen["steps"] == 20
-        assert 0 < seen["step"] < 20
+        assert seen["steps"] == ENDLESS
+        assert 0 < seen["step"] < ENDLESS
         assert seen["secondsLeft"] > 0
         assert set(seen["losses"][0]) == {"step", "content", "style", "total"}
         client.post(f"/api/trainings/{first}/cancel")
@@ -512,7 +511,7 @@ def test_a_training_that_is_stopped_keeps_its_network(tmp_path: Path, photo: Pat
         assert stopped["style"] == "my-noise"
         assert opened(client.get(f"/{stopped['picture']}").content).format == "JPEG"
         trained = read_style(styles / "my-noise.safetensors")
-        assert 0 < trained.losses["step"] < 20
+        assert 0 < trained.losses["step"] < ENDLESS
         assert {"id": "my-noise", "name": "my-noise"} in client.get("/api/hello").json()["styles"]
 
         failed = wait_for(client, second, "failed")

@@ -121,13 +121,16 @@ def overrides() -> Iterator[list[str]]:
 
 
 def batches() -> list[list[str]]:
-    """The overrides in few lists: those of the same parts together, and no key twice."""
+    """The overrides in few lists, and no key twice: those of the same parts together, and those
+    that only choose parts."""
     found: list[tuple[dict[str, str], dict[str, str]]] = []
     for words in overrides():
         pairs = dict(word.split("=", 1) for word in words)
         parts = {key: value for key, value in pairs.items() if (ROOT / "conf" / key).is_dir()}
         for others, batch in found:
-            if others == parts and all(batch.get(k, v) == v for k, v in pairs.items()):
+            alike = others == parts or (others == batch and parts == pairs)
+            if alike and all(batch.get(k, v) == v for k, v in pairs.items()):
+                others.update(parts)
                 batch.update(pairs)
                 break
         else:

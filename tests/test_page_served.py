@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
+from app_server import ENDLESS, SMALLEST
 from browser import Visit
 from command_line import refused, run
 from PIL import Image
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LONG = 240_000  # ms: for a training beside other tests
-SMALL_STEPS = ("model=small", "init=null", "data.size=64", "loss.style_scales=[1]")
 SENT_BACK = "Failed to load resource: the server responded with a status of 400"
 
 
@@ -42,7 +42,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> Iterato
         "0",
         "--styles",
         str(styles),
-        *SMALL_STEPS,
+        *SMALLEST,
     ]
     with subprocess.Popen(
         command, cwd=photos[0].parent, stdout=subprocess.PIPE, text=True
@@ -188,7 +188,7 @@ def test_styles_are_trained_and_stopped(
     page = visit(app)
     choose(page, photos[0])
     page.get_by_role("tab", name="Train").click()
-    for name, steps in (("long", 100), ("short", 20)):
+    for name, steps in (("long", ENDLESS), ("short", 20)):
         page.locator("#painting input").set_input_files(PAINTINGS / "wave.jpg")
         page.get_by_label("Name of the style").fill(name)
         page.get_by_label("Steps").fill(str(steps))
