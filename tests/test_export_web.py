@@ -285,6 +285,6 @@ def test_a_small_network_takes_the_place_of_a_shipped_one() -> None:
     for path in (CHECKPOINTS / "small").glob("*.safetensors"):
         small, full = (read_style(style).plan for style in (small_of(path.stem), path.stem))
         assert small.to_rgb.inputs < full.to_rgb.inputs
-    both = web_styles(["wave", "small/wave"], full=True)
+    both = list(web_styles(["wave", "small/wave"], full=True))
     assert [style.entry["name"] for style in both] == ["wave", "small-wave"]
     assert both[1].file == "styles/small-wave.onnx"
