@@ -95,9 +95,20 @@ class SaveIfALoaderDies(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        if loader_died(exception) and trainer.global_step:
-            trainer.save_checkpoint(self.checkpoint)
-            self.export.write(trainer, pl_module)
+        if not loader_died(exception) or not trainer.global_step:
+            return
+        try:
+            self._save(trainer, pl_module)
+        except Exception as again:
+            # Who waits for a batch learns of the death by a broken connection, and a signal may
+            # tell of it a second time, here.
+            if not loader_died(again):
+                raise
+            self._save(trainer, pl_module)
+
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.checkpoint)
+        self.export.write(trainer, pl_module)
 
 
 def loader_died(error: BaseException) -> bool:
