@@ -29,9 +29,12 @@ from command_line import refused as refused_command
 from PIL import Image
 from starlette.testclient import TestClient
 
+from fast_style.app.limits import Limits
 from fast_style.app.painter import Options, preview_size
+from fast_style.app.photos import PhotoShelf
 from fast_style.app.refusal import Refusal
 from fast_style.app.work import Kind, WorkQueue
+from fast_style.bundled import PHOTOS
 from fast_style.checkpoint import TrainedStyle, read_style, save_style
 from fast_style.images import open_picture
 from fast_style.networks.transformer import ImageTransformer
@@ -557,3 +560,15 @@ def test_wrong_trainings_are_refused(styles: Path, tmp_path: Path, photo: Path) 
         trainings = client.app.app.state.held.trainings  # type: ignore[attr-defined]
         with pytest.raises(Refusal):
             trainings.photo_folder(str(allowed))
+
+
+def test_a_photo_that_is_forgotten_while_it_waits_is_not_here(tmp_path: Path) -> None:
+    shelf = PhotoShelf(tmp_path, Limits())
+    with (PHOTOS / "chelsea.jpg").open("rb") as upload:
+        photo = shelf.add(upload, "chelsea.jpg", "somebody")
+    assert photo.middle().width > photo.small().width
+    shelf.forget(photo.id)
+    for look in (photo.middle, photo.small):
+        with pytest.raises(Refusal, match="not here any more") as refused:
+            look()
+        assert refused.value.status == 404

@@ -249,7 +249,7 @@ def test_several_photos_come_as_one_file(visit: Visit, address: str, expect: Any
     choose(page, PHOTOS / "coffee.jpg", PHOTOS / "rocket.jpg", PHOTOS / "coffee.jpg")
     page.get_by_text("Download all 3").wait_for()
     page.evaluate(
-        "demo.progress = [{ done: 0, waiting: 2, ms: 400 }, { done: 0.4, waiting: 0, ms: 400 }]"
+        "demo.progress = [{ done: 0, waiting: 2, ms: 900 }, { done: 0.4, waiting: 0, ms: 900 }]"
     )
     with page.expect_download() as download:
         page.get_by_text("Download all 3").click()

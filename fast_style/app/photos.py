@@ -76,8 +76,15 @@ class Photo:
 
 
 def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except FileNotFoundError as error:  # it was forgotten while its preview waited
+        raise _gone() from error
+
+
+def _gone() -> Refusal:
+    return Refusal(UNKNOWN, "that photo is not here any more: give it again")
 
 
 class PhotoShelf:
@@ -158,7 +165,7 @@ class PhotoShelf:
         with self._lock:
             photo = self._photos.get(id)
         if photo is None:
-            raise Refusal(UNKNOWN, "that photo is not here any more: give it again")
+            raise _gone()
         photo.used = time.monotonic()
         return photo
 
