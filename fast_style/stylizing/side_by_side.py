@@ -47,15 +47,16 @@ class SideBySide:
         self._runs = runs
 
     def start(self, photo: Array) -> Callable[[], Array]:
-        """Start to paint a photo, and wait until not more are begun than are painted at once.
+        """Start to paint a photo, at first waiting while one more is begun than are painted at once.
 
-        Ctrl-C while it waits, or an error, cancels all that are begun.
+        Ctrl-C meanwhile, or an error, cancels all that are begun.
 
         Args:
             photo: ``(H, W, 3)``, uint8.
 
         Returns:
-            A function that waits for the stylized photo and returns it, on any thread.
+            A function that waits for the stylized photo, of the same shape and dtype, and returns
+            it, on any thread. It raises RuntimeError if the run failed or was canceled.
         """
         run = self._start(photo, self._exactly)
 
