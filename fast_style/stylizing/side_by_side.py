@@ -47,7 +47,7 @@ class SideBySide:
         self._runs = runs
 
     def start(self, photo: Array) -> Callable[[], Array]:
-        """Start to paint a photo, at first waiting while one more is begun than are painted at once.
+        """Start to paint a photo. Before, wait until at most one begun photo is not being painted.
 
         Ctrl-C meanwhile, or an error, cancels all that are begun.
 
